@@ -1,0 +1,125 @@
+"""A plan is scope x host, compiled: plain data, no side effects, and the same bytes for the same inputs.
+
+The compile child writes it as JSON; the supervisor, which imports no third-party package, reads it back.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+PLAN_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """One wall in force. strength: kernel, supervisor or polled."""
+
+    name: str
+    strength: str
+    held: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something the scope asks that cannot be enforced (kind wall) or seen (kind sight) here."""
+
+    name: str
+    kind: str
+    accepted: bool
+    reason: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PathGrant:
+    """One tree or file the agent may reach. access is a subset of read, write, execute; clause cites the scope."""
+
+    path: str
+    access: tuple[str, ...]
+    clause: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddressGrant:
+    """TCP addresses the agent may connect to or listen on: a network in CIDR form and an inclusive port range."""
+
+    cidr: str
+    first_port: int
+    last_port: int
+    clause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Budgets and limits; None means no limit. Times in seconds, sizes in bytes, tree-wide unless said otherwise."""
+
+    processes: int | None = None
+    cpu: float | None = None
+    memory: int | None = None
+    wall: float | None = None
+    open_files: int | None = None  # per process, RLIMIT_NOFILE
+    file_size: int | None = None  # per file, RLIMIT_FSIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The agent's environment: names copied from the caller, and values set. All else is left out."""
+
+    keep: tuple[str, ...] = ()
+    set: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that apply and the supervisor need. Paths are absolute and resolved unless they end in a missing name.
+
+    `temporary_directory` asks for a private directory for each session: every `$TMPDIR` in paths and environment stays
+    literally `$TMPDIR` in a (cached) plan and is substituted at launch.
+    """
+
+    version: int
+    task: str
+    purpose: str
+    workspace: str
+    scope: dict[str, Any]  # the whole scope after presets and variables, for evidence and for citing clauses
+    scope_digest: str  # sha256 of the canonical JSON of `scope`
+    landlock_abi: int
+    files: tuple[PathGrant, ...]
+    secrets: tuple[str, ...]
+    connect: tuple[AddressGrant, ...]
+    listen: tuple[AddressGrant, ...]
+    unix: tuple[str, ...]  # path-named sockets of outsiders that may be connected to
+    gpu: bool  # may device nodes of the class gpu be opened
+    limits: Limits
+    environment: Environment
+    seccomp: str  # base64 of struct sock_filter[], compiled by libseccomp
+    respond: dict[str, str]  # behaviour -> record | freeze | kill
+    walls: tuple[Wall, ...]
+    gaps: tuple[Gap, ...]
+
+
+def plan_to_json(plan: Plan) -> bytes:
+    """Canonical JSON: sorted keys, no spaces, ASCII."""
+    return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":")).encode()
+
+
+def plan_from_json(data: bytes) -> Plan:
+    """The inverse of `plan_to_json`; raises ValueError on another version or a wrong shape."""
+    raw: dict[str, Any] = json.loads(data)
+    if raw.get("version") != PLAN_VERSION:
+        raise ValueError(f"plan version is not {PLAN_VERSION}: {raw.get('version')}")
+    try:
+        raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
+        raw["connect"] = tuple(AddressGrant(**g) for g in raw["connect"])
+        raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
+        raw["secrets"] = tuple(raw["secrets"])
+        raw["unix"] = tuple(raw["unix"])
+        raw["limits"] = Limits(**raw["limits"])
+        raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
+        raw["walls"] = tuple(Wall(**w) for w in raw["walls"])
+        raw["gaps"] = tuple(Gap(**g) for g in raw["gaps"])
+        return Plan(**raw)
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"plan has the wrong shape: {problem}") from problem
