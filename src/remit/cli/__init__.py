@@ -1,0 +1,87 @@
+"""The command line: one table of commands, each in a module of its own that is imported only when it is called.
+
+A command module has two functions: `add_arguments(parser)` declares its options and `run(options)` returns the exit
+status. The way from `remit run` to the agent's first instruction passes here, so this module imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from remit import __version__
+from remit.errors import RemitError
+
+COMMANDS = {
+    "run": ("remit.cli.run", "run a command inside its scope"),
+    "exec": ("remit.cli.exec", "run a command inside a session that is already running, as one step"),
+    "stop": ("remit.cli.stop", "freeze a running session, or end it"),
+    "resume": ("remit.cli.resume", "let a frozen session go on"),
+    "report": ("remit.cli.report", "say what was tried, what held, and who did it"),
+    "replay": ("remit.cli.replay", "recompute the findings from the evidence and compare"),
+    "verify": ("remit.cli.verify", "check the evidence's hash chain"),
+    "scope": ("remit.cli.scope", "check, explain, or print the schema of scope files"),
+    "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
+    "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; every RemitError becomes one line and a hint on stderr."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        if words and words[0] in COMMANDS:
+            return _run_command(words[0], words[1:])
+        _overview().parse_args(words)
+        _overview().print_help()
+        return 2 if words else 0
+    except RemitError as problem:
+        print_error(problem)
+        return problem.exit_status
+    except BrokenPipeError:
+        # The reader of our output went away (`remit report | head`); Python would complain again at shutdown.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def command_parser(name: str) -> argparse.ArgumentParser:
+    """The parser of one command, also used to generate completions and to test the help texts."""
+    module_name, summary = COMMANDS[name]
+    module = importlib.import_module(module_name)
+    parser = argparse.ArgumentParser(
+        prog=f"remit {name}",
+        description=(module.__doc__ or summary),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.run)
+    return parser
+
+
+def print_error(problem: RemitError) -> None:
+    print(f"remit: {problem.message}", file=sys.stderr)
+    if problem.hint:
+        print(f"hint: {problem.hint}", file=sys.stderr)
+
+
+def _run_command(name: str, words: list[str]) -> int:
+    options = command_parser(name).parse_args(words)
+    status: int = options.run(options)
+    return status
+
+
+def _overview() -> argparse.ArgumentParser:
+    listing = "\n".join(f"  {name:<12}{summary}" for name, (_, summary) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="remit",
+        usage="remit COMMAND [OPTION]...",
+        description="Declare what an agent's task may do, run it inside walls the kernel enforces, and keep the proof.",
+        epilog=f"commands:\n{listing}\n\n`remit COMMAND --help` explains one command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"remit {__version__}")
+    return parser
