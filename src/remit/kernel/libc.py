@@ -1,0 +1,41 @@
+"""Raw system calls through libc, with errno turned into OSError; every other kernel module builds on this one."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_syscall = _libc.syscall
+_syscall.restype = ctypes.c_long
+
+MACHINE = platform.machine()
+
+# Numbers of the calls that libc does not wrap. Calls newer than 5.1 share one number on all architectures.
+SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}.get(MACHINE, -1)
+SYS_PIDFD_SEND_SIGNAL = 424
+SYS_PIDFD_OPEN = 434
+SYS_PIDFD_GETFD = 438
+SYS_LANDLOCK_CREATE_RULESET = 444
+SYS_LANDLOCK_ADD_RULE = 445
+SYS_LANDLOCK_RESTRICT_SELF = 446
+
+
+def system_call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None, what: str) -> int:
+    """Make one system call; raises OSError with errno, and `what` as the operation, when it fails."""
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    result: int = _syscall(ctypes.c_long(number), *words)
+    if result < 0:
+        number_of_error = ctypes.get_errno()
+        raise OSError(number_of_error, f"{what}: {os.strerror(number_of_error)}")
+    return result
+
+
+def libc_call(name: str, *arguments: object, what: str) -> int:
+    """Call a libc function that returns -1 on error; raises OSError like `system_call`."""
+    result: int = getattr(_libc, name)(*arguments)
+    if result < 0:
+        number_of_error = ctypes.get_errno()
+        raise OSError(number_of_error, f"{what}: {os.strerror(number_of_error)}")
+    return result

@@ -1,0 +1,183 @@
+"""Reading other processes: /proc (proc(5)) and their memory (process_vm_readv(2)).
+
+A process may vanish at any moment; every reader here then raises ProcessLookupError, and nothing else means that.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from dataclasses import dataclass
+
+from remit.kernel.libc import libc_call
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+_TICKS = os.sysconf("SC_CLK_TCK")
+PATH_MAX = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state."""
+
+    pid: int
+    parent: int
+    start: int
+    cpu: float
+    memory: int
+    state: str
+
+
+def read_stat(pid: int) -> Stat:
+    """Raises ProcessLookupError when the process is gone."""
+    data = _read(f"/proc/{pid}/stat")
+    # The name in parentheses may hold anything, so count fields from the last closing one.
+    fields = data[data.rindex(b")") + 2 :].split()
+    return Stat(
+        pid=pid,
+        parent=int(fields[1]),
+        start=int(fields[19]),
+        cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
+        memory=int(fields[21]) * _PAGE,
+        state=fields[0].decode(),
+    )
+
+
+def thread_group(thread: int) -> int:
+    """The process a thread belongs to."""
+    return _status_field(thread, b"Tgid:", 10)
+
+
+def file_mode_mask(pid: int) -> int:
+    """The process's umask."""
+    return _status_field(pid, b"Umask:", 8)
+
+
+def children(pid: int) -> list[int]:
+    """The living children of all threads of a process (CONFIG_PROC_CHILDREN)."""
+    found: list[int] = []
+    for thread in _listdir(f"/proc/{pid}/task"):
+        try:
+            found += map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def parents() -> dict[int, int]:
+    """Every process on the machine with its parent."""
+    table: dict[int, int] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                table[int(name)] = read_stat(int(name)).parent
+            except ProcessLookupError:
+                continue
+    return table
+
+
+def read_link(path: str) -> str:
+    """A link under /proc; raises ProcessLookupError when gone, PermissionError when the process may not be read."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError as problem:
+        raise ProcessLookupError(problem.errno, path) from None
+
+
+def command_line(pid: int, limit: int = 65536) -> tuple[list[str], bool]:
+    """The argument vector and whether it was cut at `limit` bytes."""
+    data = _read(f"/proc/{pid}/cmdline", limit + 1)
+    truncated = len(data) > limit
+    words = data[:limit].rstrip(b"\0").split(b"\0") if data else []
+    return [os.fsdecode(word) for word in words], truncated
+
+
+def descriptors(pid: int) -> dict[int, tuple[str, int]]:
+    """Open descriptors of a process: number -> (link target, open flags)."""
+    table: dict[int, tuple[str, int]] = {}
+    for name in _listdir(f"/proc/{pid}/fd"):
+        try:
+            target = read_link(f"/proc/{pid}/fd/{name}")
+            flags = 0
+            for line in _read(f"/proc/{pid}/fdinfo/{name}").splitlines():
+                if line.startswith(b"flags:"):
+                    flags = int(line.split()[1], 8)
+            table[int(name)] = (target, flags)
+        except (ProcessLookupError, PermissionError):
+            continue
+    return table
+
+
+class _Vector(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
+
+
+def read_memory(pid: int, address: int, size: int) -> bytes:
+    """Exactly `size` bytes at `address`; raises OSError EFAULT when they are not mapped."""
+    buffer = ctypes.create_string_buffer(size)
+    local = _Vector(ctypes.addressof(buffer), size)
+    remote = _Vector(address, size)
+    count = libc_call(
+        "process_vm_readv",
+        pid,
+        ctypes.byref(local),
+        ctypes.c_ulong(1),
+        ctypes.byref(remote),
+        ctypes.c_ulong(1),
+        ctypes.c_ulong(0),
+        what=f"process_vm_readv {pid}",
+    )
+    if count != size:
+        raise OSError(errno.EFAULT, f"process_vm_readv {pid}: {os.strerror(errno.EFAULT)}")
+    return buffer.raw
+
+
+def read_string(pid: int, address: int, limit: int = PATH_MAX) -> bytes:
+    """A NUL-terminated string; raises OSError EFAULT when unmapped, ENAMETOOLONG beyond `limit`.
+
+    Read page by page: a string that ends just before an unmapped page is whole.
+    """
+    data = b""
+    while len(data) < limit:
+        here = address + len(data)
+        piece = read_memory(pid, here, min(_PAGE - here % _PAGE, limit - len(data)))
+        end = piece.find(b"\0")
+        if end >= 0:
+            return data + piece[:end]
+        data += piece
+    raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
+
+def boot_id() -> str:
+    """The random id of this boot, which makes (pid, start) unique for ever."""
+    return _read("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+def _status_field(pid: int, name: bytes, base: int) -> int:
+    for line in _read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1], base)
+    raise ProcessLookupError(errno.ESRCH, f"/proc/{pid}/status")
+
+
+def _listdir(path: str) -> list[str]:
+    try:
+        return os.listdir(path)
+    except (FileNotFoundError, ProcessLookupError) as problem:
+        raise ProcessLookupError(problem.errno, path) from None
+
+
+def _read(path: str, limit: int = 1 << 20) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            pieces = []
+            while limit > 0 and (piece := os.read(descriptor, min(limit, 65536))):
+                pieces.append(piece)
+                limit -= len(piece)
+            return b"".join(pieces)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError as problem:
+        raise ProcessLookupError(problem.errno, path) from None
