@@ -1,0 +1,35 @@
+"""See a scripted agent's tunnel and miner stopped, each charged to the step that caused it.
+
+`remit demo rome` runs everything for real on this machine, on 127.0.0.1 only: a model endpoint, an agent, an SSH
+server and a mining pool. It exits with 0 when everything was stopped and proven as it should be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+from pathlib import Path
+
+from remit.errors import RemitError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("story", choices=["rome"], help="which story: rome is a tunnel and a miner")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of the story")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--unguarded", action="store_true", help="run the agent without remit: everything works")
+    how.add_argument("--granted", action="store_true", help="grant the two connects by scope: verdicts must stop them")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep workspace, scope and evidence in this directory")
+
+
+def run(options: argparse.Namespace) -> int:
+    if importlib.util.find_spec("asyncssh") is None:
+        raise RemitError("the demo's SSH server needs a package: asyncssh", hint="pip install 'remit[demo]'")
+    from remit.demo.rome import run_rome
+    from remit.demo.story import tell
+
+    mode = "unguarded" if options.unguarded else "granted" if options.granted else "guarded"
+    result = run_rome(mode, keep=options.keep)
+    print(json.dumps(result, indent=2) if options.json else tell(result))
+    return 0 if result["passed"] else 1
