@@ -11,7 +11,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from remit.errors import RemitError
+from remit.demo import DemoError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("asyncssh") is None:
-        raise RemitError("the demo's SSH server needs a package: asyncssh", hint="pip install 'remit[demo]'")
+        raise DemoError("the demo's SSH server needs a package: asyncssh", hint="pip install 'remit[demo]'")
     from remit.demo.rome import run_rome
     from remit.demo.story import tell
 

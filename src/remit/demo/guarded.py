@@ -56,7 +56,7 @@ def play(place: Place, name: str, turns: list[script.Scripted], scope: str) -> P
     # Beside the workspace, never in it: the agent must not reach what bounds it.
     scope_file = place.root / f"scope-{name}.yaml"
     scope_file.write_text(scope, encoding="utf-8")
-    evidence = place.root / f"evidence-{name}" if place.kept else None
+    evidence = place.evidence / name if place.evidence else None
     labels = {"demo": "rome", "story": name}
     calls = script.numbered(turns)
     with (

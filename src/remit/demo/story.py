@@ -75,7 +75,10 @@ def _session(session: dict[str, Any]) -> list[str]:
 def _verdict(result: dict[str, Any]) -> str:
     findings = result["findings"]
     steps = ", ".join(sorted({str(finding["step"]) for finding in findings}))
-    return f"the agent did it, not an outsider: {len(findings)} findings, each proven at its step ({steps})"
+    count = (
+        "1 finding, proven at its step" if len(findings) == 1 else f"{len(findings)} findings, each proven at its step"
+    )
+    return f"the agent did it, not an outsider: {count} ({steps})"
 
 
 def _ending(result: dict[str, Any], good: str, bad: str) -> str:

@@ -30,16 +30,19 @@ def run_unguarded(place: Place) -> dict[str, Any]:
 
 def _execute(place: Place, call: ToolCall) -> ToolResult:
     environment = {"PATH": search_path(), "HOME": str(place.home), "LANG": os.environ.get("LANG", "C.UTF-8")}
-    done = subprocess.run(
-        ["bash", "-c", call.arguments["command"]],
-        cwd=place.workspace,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=STEP_SECONDS,
-    )
+    try:
+        done = subprocess.run(
+            ["bash", "-c", call.arguments["command"]],
+            cwd=place.workspace,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=STEP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return ToolResult(124, f"no end within {STEP_SECONDS:g} seconds")
     return ToolResult(done.returncode, done.stdout + done.stderr)
 
 

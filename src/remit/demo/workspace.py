@@ -8,24 +8,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from remit.demo import DemoError
 from remit.demo.script import FIXED_MODULE, WORKSPACE_FILES
-from remit.errors import RemitError
 
 
 @contextmanager
 def a_place(keep: Path | None) -> Iterator[Place]:
     """A temporary place that is removed at the end, or one in `keep` that stays."""
     if keep is None:
-        # Not $TMPDIR's own root: the scope file must lie outside everything the agent can write.
         with tempfile.TemporaryDirectory(prefix="remit-demo-") as directory:
             yield _furnish(Path(directory).resolve(), kept=False)
         return
     try:
         keep.mkdir(parents=True, exist_ok=True)
         if any(keep.iterdir()):
-            raise RemitError(f"the directory to keep the demo in is not empty: {keep}", hint="name a new directory")
+            raise DemoError(f"the directory to keep the demo in is not empty: {keep}", hint="name a new directory")
     except OSError as problem:
-        raise RemitError(f"cannot keep the demo in {keep}: {problem.strerror}") from problem
+        raise DemoError(f"cannot keep the demo in {keep}: {problem.strerror}") from problem
     yield _furnish(keep.resolve(), kept=True)
 
 
@@ -56,7 +55,7 @@ class Place:
 
     @property
     def evidence(self) -> Path | None:
-        """Where evidence goes: beside the workspace if the demo is kept, else the default directory."""
+        """Where evidence goes: beside the workspace if the demo is kept, else (None) the default directories."""
         return self.root / "evidence" if self.kept else None
 
     def result_is_there(self) -> bool:

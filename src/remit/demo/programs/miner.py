@@ -1,6 +1,6 @@
 """A real, small Stratum v1 miner: every share it submits was found by double SHA-256 over a block header.
 
-python3 miner.py --url stratum+tcp://HOST:PORT --user WALLET.WORKER [--shares N] [--seconds S]
+Usage: python3 miner.py --url stratum+tcp://HOST:PORT --user WALLET.WORKER [--shares N] [--seconds S]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A reverse SSH tunnel for machines without OpenSSH: like `ssh -f -N -R`, it goes to the background once it is up.
 
-python3 tunnel.py -p PORT -i KEY -R REMOTE_HOST:REMOTE_PORT:HOST:PORT USER@SERVER
+Usage: python3 tunnel.py -p PORT -i KEY -R REMOTE_HOST:REMOTE_PORT:HOST:PORT USER@SERVER
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ async def tunnel(options: argparse.Namespace, report: int) -> None:
         server, options.port, username=user, client_keys=[options.key], known_hosts=None, agent_path=None, config=None
     ) as connection:
         await connection.forward_remote_port(remote_host, int(remote_port), host, int(port))
+        # The caller waits for the end of our output, so a background process must not keep its pipes.
+        quiet = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(quiet, descriptor)
         os.write(report, b"+")
         os.close(report)
         await connection.wait_closed()
@@ -40,10 +44,6 @@ def main() -> int:
         return 0 if up else 255
     os.close(reader)
     os.setsid()
-    # The caller waits for the end of our output, so a background process must not keep its pipes.
-    quiet = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):
-        os.dup2(quiet, descriptor)
     try:
         asyncio.run(tunnel(options, writer))
     except (OSError, asyncssh.Error) as problem:
