@@ -1,0 +1,260 @@
+"""One seccomp filter, the same bytes for the same machine: allow by default, ask about what matters, kill foreign ABIs.
+
+The table below is decided from registers alone. The kernel reads most integer arguments as 32 bits, so a comparison
+either masks the upper half or sends a dirty upper half to the supervisor as a question; it never lets one through.
+libseccomp compiles the table (it knows both ABIs, the x32 hole and 64-bit compares); we only write rules.
+"""
+
+from __future__ import annotations
+
+import base64
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+from remit.errors import BoundaryError
+
+MACHINES = ("x86_64", "aarch64")
+
+INT = 0xFFFFFFFF  # the part of a register that the kernel reads as int
+
+# Operators, in libseccomp's terms.
+BITS = "bits"  # register & mask == value
+OTHER = "other"  # register != value, all 64 bits
+ABOVE = "above"  # register > value, unsigned, all 64 bits
+EXACT = "exact"  # register == value, all 64 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """One condition on one register."""
+
+    argument: int
+    operator: str
+    value: int
+    mask: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A system call that does not simply pass when all its conditions hold. `errno` None asks the supervisor."""
+
+    name: str
+    conditions: tuple[Compare, ...] = ()
+    errno: int | None = None
+
+
+def compile_filter(machine: str) -> str:
+    """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it."""
+    if machine not in MACHINES:
+        raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
+    try:
+        import pyseccomp
+    except (ImportError, RuntimeError, OSError) as problem:
+        raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
+    try:
+        return base64.b64encode(_export(pyseccomp, machine)).decode()
+    except OSError as problem:
+        raise BoundaryError(
+            f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
+        ) from problem
+
+
+def _bits(argument: int, mask: int, value: int | None = None) -> Compare:
+    return Compare(argument, BITS, mask if value is None else value, mask)
+
+
+def _equal(argument: int, value: int) -> Compare:
+    return Compare(argument, BITS, value, INT)
+
+
+def _each(name: str, *conditions: Compare) -> tuple[Rule, ...]:
+    """One rule per condition: any of them asks."""
+    return tuple(Rule(name, (condition,)) for condition in conditions)
+
+
+CLONE_THREAD, CLONE_PARENT = 0x00010000, 0x00008000
+# NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET. CLONE_NEWTIME lies in clone's signal byte: clone3 only.
+CLONE_NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
+
+LINEAGE = (
+    Rule("execve"),
+    Rule("execveat"),
+    Rule("fork"),
+    Rule("vfork"),
+    *_each(
+        "clone",
+        _bits(0, CLONE_THREAD, 0),
+        _bits(0, CLONE_PARENT),
+        *(_bits(0, flag) for flag in CLONE_NAMESPACES),
+    ),
+    Rule("exit_group"),
+)
+
+# clone3 keeps its flags in memory, where no filter sees them; libc falls back to clone on ENOSYS.
+FALL_BACK = (Rule("clone3", errno=38),)
+
+
+def _write_intent(name: str, flags: int) -> tuple[Rule, ...]:
+    """O_WRONLY, O_RDWR, both bits (the kernel asks for read and write then), O_CREAT, O_TRUNC."""
+    return _each(
+        name,
+        *(_bits(flags, 0o3, mode) for mode in (1, 2, 3)),
+        _bits(flags, 0o100),
+        _bits(flags, 0o1000),
+    )
+
+
+# openat2 keeps its flags in memory, so every one asks; only few programs use it.
+OPENS = (*_write_intent("open", 1), *_write_intent("openat", 2), Rule("creat"), Rule("openat2"))
+
+UNIX, INET, INET6, NETLINK = 1, 2, 10, 16
+TCP = 6
+# The kernel takes the type from the low four bits; SOCK_NONBLOCK and SOCK_CLOEXEC lie above, and it refuses the rest.
+NOT_STREAM_OR_SEQPACKET = (_bits(1, 1, 0), _bits(1, 2), _bits(1, 8))  # allowed: 0b0001 and 0b0101
+NOT_STREAM = (*NOT_STREAM_OR_SEQPACKET, _bits(1, 4))  # allowed: 0b0001
+NOT_TCP = (Compare(2, ABOVE, TCP), *(Compare(2, EXACT, protocol) for protocol in range(1, TCP)))
+
+# The allow-list is written as its complement, since libseccomp has no rule priorities. Families are compared in all
+# 64 bits: a dirty upper half falls under ABOVE and becomes a question.
+SOCKETS = (
+    *_each("socket", Compare(0, ABOVE, NETLINK)),
+    *_each(
+        "socket",
+        *(Compare(0, EXACT, family) for family in range(NETLINK) if family not in (UNIX, INET, INET6)),
+    ),
+    *(Rule("socket", (Compare(0, EXACT, UNIX), kind)) for kind in NOT_STREAM_OR_SEQPACKET),
+    *(Rule("socket", (Compare(0, EXACT, family), kind)) for family in (INET, INET6) for kind in NOT_STREAM),
+    # UDP, ICMP, SCTP, MPTCP: Landlock's TCP rules cover none of them.
+    *(Rule("socket", (Compare(0, EXACT, family), other)) for family in (INET, INET6) for other in NOT_TCP),
+    Rule("socket", (Compare(0, EXACT, NETLINK), Compare(2, OTHER, 0))),  # only NETLINK_ROUTE: getaddrinfo needs it
+    # A datagram pair can still send to an address of its choice.
+    *_each("socketpair", Compare(0, OTHER, UNIX), *NOT_STREAM_OR_SEQPACKET),
+)
+
+MSG_FASTOPEN = 0x20000000  # connects without passing Landlock's connect hook
+
+NETWORK = (
+    Rule("connect"),
+    Rule("bind"),
+    Rule("listen"),
+    *_each("sendto", Compare(4, OTHER, 0), _bits(3, MSG_FASTOPEN)),
+    *_each("sendmsg", _bits(2, MSG_FASTOPEN)),
+    *_each("sendmmsg", _bits(3, MSG_FASTOPEN)),
+)
+
+PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
+TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+
+NARROW = (
+    *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
+    *_each("ioctl", _equal(1, TIOCSTI), _equal(1, TIOCLINUX)),
+    *_each("seccomp", _bits(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
+)
+
+# Landlock does not keep these off a neighbour of the same uid. Zero means the caller itself.
+NEIGHBOURS = (
+    *_each("prlimit64", Compare(0, OTHER, 0)),
+    *_each("sched_setaffinity", Compare(0, OTHER, 0)),
+    *_each("sched_setscheduler", Compare(0, OTHER, 0)),
+    *_each("sched_setparam", Compare(0, OTHER, 0)),
+    *_each("sched_setattr", Compare(0, OTHER, 0)),
+    *_each("setpriority", Compare(0, OTHER, 0), Compare(1, OTHER, 0)),  # PRIO_PROCESS is 0
+    *_each("ioprio_set", Compare(0, OTHER, 1), Compare(1, OTHER, 0)),  # IOPRIO_WHO_PROCESS is 1
+)
+
+DANGEROUS = tuple(
+    Rule(name)
+    for name in (
+        # other processes' memory, descriptors and secrets
+        *("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp", "process_madvise"),
+        *("migrate_pages", "move_pages", "keyctl", "add_key", "request_key"),
+        # ways around filters and Landlock
+        *("bpf", "perf_event_open", "userfaultfd", "io_uring_setup", "io_uring_enter", "io_uring_register"),
+        *("setns", "unshare", "open_by_handle_at", "fanotify_init"),
+        # mounts
+        *("mount", "umount2", "pivot_root", "chroot", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount"),
+        *("open_tree", "open_tree_attr", "mount_setattr"),
+        # the machine
+        *("swapon", "swapoff", "reboot", "kexec_load", "kexec_file_load"),
+        *("init_module", "finit_module", "delete_module", "acct", "quotactl", "quotactl_fd", "iopl", "ioperm"),
+        *("modify_ldt", "vhangup", "syslog", "sethostname", "setdomainname"),
+        *("settimeofday", "clock_settime", "clock_adjtime", "adjtimex", "nfsservctl", "lookup_dcookie"),
+        # System V and POSIX queues, semaphores and shared memory reach outsiders and no wall of ours names them
+        *("shmget", "shmat", "shmctl", "msgget", "msgsnd", "msgrcv", "msgctl"),
+        *("semget", "semop", "semtimedop", "semctl", "mq_open", "mq_unlink"),
+    )
+)
+
+RULES: tuple[Rule, ...] = (
+    *LINEAGE,
+    *FALL_BACK,
+    *OPENS,
+    *SOCKETS,
+    *NETWORK,
+    *NARROW,
+    *NEIGHBOURS,
+    *DANGEROUS,
+)
+
+# Every call that may become a question, for whoever turns a number back into a name.
+QUESTIONS: tuple[str, ...] = tuple(dict.fromkeys(rule.name for rule in RULES if rule.errno is None))
+
+# Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.
+RECENT_NUMBERS = {"process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443, "open_tree_attr": 467}
+
+
+def resolve(pyseccomp: Any, machine: str, name: str) -> int | None:
+    """The number of a system call on `machine`, or None when it has none there."""
+    number: int = pyseccomp.resolve_syscall(_architecture(pyseccomp, machine), name)
+    if number >= 0:
+        return number
+    return RECENT_NUMBERS.get(name)
+
+
+def _architecture(pyseccomp: Any, machine: str) -> int:
+    # pyseccomp's own AARCH64 and X86_64 constants are AUDIT_ARCH values, which is what libseccomp takes.
+    value: int = pyseccomp.Arch.X86_64 if machine == "x86_64" else pyseccomp.Arch.AARCH64
+    return value
+
+
+def _export(pyseccomp: Any, machine: str) -> bytes:
+    # Level 5 knows user notification. Set, not probed: the bytes must not depend on where they are compiled.
+    pyseccomp.set_api(5)
+    compiled = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
+    compiled.set_attr(pyseccomp.Attr.ACT_BADARCH, pyseccomp.KILL_PROCESS)
+    compiled.set_attr(pyseccomp.Attr.CTL_OPTIMIZE, 2)  # a binary tree over the numbers: every call pays for it
+    wanted, native = _architecture(pyseccomp, machine), pyseccomp.system_arch()
+    if wanted != native:
+        compiled.add_arch(wanted)
+        compiled.remove_arch(native)
+    operators = {
+        BITS: pyseccomp.MASKED_EQ,
+        OTHER: pyseccomp.NE,
+        ABOVE: pyseccomp.GT,
+        EXACT: pyseccomp.EQ,
+    }
+    for rule in RULES:
+        if resolve(pyseccomp, machine, rule.name) is None:
+            continue  # fork, open and their like do not exist on aarch64
+        number = pyseccomp.resolve_syscall(native, rule.name)
+        if number < 0:
+            if wanted != native:
+                continue  # libseccomp translates between architectures by name, and does not know this one
+            number = RECENT_NUMBERS[rule.name]
+        action = pyseccomp.NOTIFY if rule.errno is None else pyseccomp.ERRNO(rule.errno)
+        compiled.add_rule(
+            action,
+            number,
+            *(
+                pyseccomp.Arg(c.argument, operators[c.operator], c.mask, c.value)
+                if c.operator == BITS
+                else pyseccomp.Arg(c.argument, operators[c.operator], c.value)
+                for c in rule.conditions
+            ),
+        )
+    with tempfile.TemporaryFile() as file:
+        compiled.export_bpf(file)
+        file.seek(0)
+        return file.read()
