@@ -1,0 +1,16 @@
+"""One behaviour in each file; this is the one list of those that are built in."""
+
+from __future__ import annotations
+
+from remit.detectors.context import Context, Detector
+from remit.detectors.crypto_mining import CryptoMining
+from remit.detectors.gpu_diversion import GpuDiversion
+from remit.detectors.reverse_tunnel import ReverseTunnel
+from remit.events import Session
+
+__all__ = ["Context", "Detector", "build_detectors"]
+
+
+def build_detectors(session: Session) -> tuple[Detector, ...]:
+    """Fresh detectors for one session, in the order in which they are asked."""
+    return (ReverseTunnel(), CryptoMining(), GpuDiversion(session))

@@ -1,0 +1,150 @@
+"""The process tree of a session, from its records alone; a process is PID and start time, so PID reuse is harmless.
+
+A process keeps what it needs of its ancestors as a short text chain and not as references: a program that forks, exits
+and forks again without end must not make the tree grow.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from remit.events import Connect, Exec, Exit, Fork
+
+REMEMBERED_EXITS = 4096  # a child may be recorded after its parent went; older ones cannot matter
+LONGEST_CHAIN = 16
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a process got at birth: the step, or the steps, that its acts are charged to."""
+
+    attribution: str  # proven | likely | unknown
+    step: str | None
+    candidates: tuple[str, ...]
+    reason: str
+    bounded: bool = True  # False: the true step may be none of the candidates
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a process lineage came into the session: what the supervisor started, for which step, asked by whom."""
+
+    process: str
+    step: str | None
+    source: str | None  # run | sdk | exec, None when not recorded
+    first: bool
+
+
+@dataclass(slots=True)
+class Process:
+    """One process: a forked child has its parent's program until it runs another."""
+
+    id: str
+    parent: str | None
+    charge: Charge
+    born_at_step: int  # index of the earliest step that was in force, or the next one to begin
+    image: str = ""
+    arguments: tuple[str, ...] = ()
+    chain: tuple[str, ...] = ()  # names of the ancestors, outermost first
+    entry: Entry | None = None
+    unbroken: bool = True  # every parent up to the entry was read while it lived
+    hears: bool = False  # a shared shell, or a child of one: later steps may speak to it
+    shared: bool = False  # a shared shell itself
+    listens: str = ""  # an address other than loopback that it, or an ancestor, listens on
+
+    @property
+    def label(self) -> str:
+        return f"{self.image.rpartition('/')[2] or '?'}[{self.id.partition(':')[0]}]"
+
+
+@dataclass(slots=True)
+class ProcessTable(Generic[T]):
+    """Something kept for each process, forgotten some time after the process exited."""
+
+    _items: dict[str, T] = field(default_factory=dict)
+    _exited: deque[str] = field(default_factory=deque)
+
+    def get(self, process: str) -> T | None:
+        return self._items.get(process)
+
+    def put(self, process: str, item: T) -> None:
+        self._items[process] = item
+
+    def forget(self, process: str) -> None:
+        self._items.pop(process, None)
+
+    def exited(self, process: str) -> None:
+        self._exited.append(process)
+        if len(self._exited) > REMEMBERED_EXITS:
+            self._items.pop(self._exited.popleft(), None)
+
+
+@dataclass(slots=True)
+class Lineage:
+    """All processes of the session that may still act, and how the first of each line came in."""
+
+    _table: ProcessTable[Process] = field(default_factory=ProcessTable)
+    _entries: int = 0
+    strangers: int = 0  # processes that an operator put into the session without a step
+
+    def get(self, process: str) -> Process | None:
+        return self._table.get(process)
+
+    def add(self, fork: Fork, charge: Charge, born_at_step: int) -> Process:
+        """Enter a new process; `charge` was decided by the rules in `remit.attribution.steps`."""
+        process = Process(fork.process, fork.parent, charge, born_at_step)
+        parent = self.get(fork.parent) if fork.parent else None
+        if fork.via == "spawn":
+            process.entry = Entry(fork.process, fork.step, fork.source, first=self._entries == 0)
+            self._entries += 1
+            self.strangers += fork.step is None and fork.source == "exec"
+        elif parent:
+            _inherit(process, parent)
+        else:
+            self._guess_entry(process, fork.candidates)
+        self._table.put(process.id, process)
+        return process
+
+    def unseen(self, process_id: str, charge: Charge, born_at_step: int) -> Process:
+        """Enter a process that acts although its birth was not recorded."""
+        process = Process(process_id, None, charge, born_at_step, unbroken=False)
+        self._table.put(process_id, process)
+        return process
+
+    def ran(self, event: Exec) -> None:
+        process = self.get(event.process)
+        if process and not event.errno and not event.refused:
+            process.image, process.arguments = event.image, event.arguments
+
+    def exited(self, event: Exit) -> None:
+        self._table.exited(event.process)
+
+    def listened(self, event: Connect) -> None:
+        """Note that somebody outside could speak to this process and, through it, to its children."""
+        process = self.get(event.process)
+        if not (process and event.operation == "listen" and event.begun and event.family in ("inet", "inet6")):
+            return
+        if not (event.address.startswith("127.") or event.address == "::1"):
+            process.listens = f"{event.address}:{event.port}"
+
+    def _guess_entry(self, process: Process, candidates: tuple[str, ...]) -> None:
+        process.unbroken = False
+        possible = [found for candidate in candidates if (found := self.get(candidate))]
+        entries = {found.entry for found in possible}
+        if possible and len(possible) == len(candidates) and len(entries) == 1:
+            process.entry = possible[0].entry
+            process.chain = ("?",)
+
+
+def _inherit(process: Process, parent: Process) -> None:
+    chain = (*parent.chain, parent.label)
+    if len(chain) > LONGEST_CHAIN:
+        chain = (*chain[:3], "...", *chain[-(LONGEST_CHAIN - 4) :])
+    process.chain = chain
+    process.image, process.arguments = parent.image, parent.arguments
+    process.entry, process.unbroken = parent.entry, parent.unbroken
+    process.hears, process.listens = parent.hears, parent.listens

@@ -1,0 +1,215 @@
+"""Every event is charged to the step its process was born in; `proven` is only said of an unbroken lineage.
+
+The rules, in order of strength. Time narrows and never proves; a wrong `proven` is the one unforgivable error.
+
+1. Started by the supervisor for a step: proven.
+2. Born of a parent that was read while it lived: as the parent, so proven stays proven through double forks, setsid and
+   a parent that is gone.
+3. Born of the agent's own process, which has no step: likely, one of the steps in force at the birth.
+4. Parent unknown: likely, one of the steps of the processes that could be the parent.
+5. A shared shell, a process that outlives its step and still hears the harness or the agent: from then on likely; it
+   and its later children may act for any step since its birth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from remit.attribution.lineage import Charge, Lineage, Process
+from remit.events import Connect, Event, Exec, Exit, Fork, ProcessEvent, Step
+from remit.findings import Attribution
+
+TICK = 10_000_000  # nanoseconds in a clock tick of /proc/PID/stat; USER_HZ is 100 on every Linux that we run on
+SLACK = 2 * TICK  # the start time is rounded down to a tick, and our estimate of the boot time is that much off
+
+NO_STEP = Charge("unknown", None, (), "no step was in force")
+OWN = Charge("unknown", None, (), "the agent's own process: it belongs to no step")
+UNSEEN = Charge("unknown", None, (), "its birth was not recorded", bounded=False)
+
+
+@dataclass(slots=True)
+class StepRecord:
+    """A step as far as it is known: `ended` is None while it is in force."""
+
+    id: str
+    tool: str
+    arguments: object
+    phase: str | None
+    source: str
+    began: int
+    index: int  # position in the order in which steps began
+    ended: int | None = None
+
+
+@dataclass(slots=True)
+class Attributor:
+    """Follows steps and processes; `observe` says to which step an event belongs."""
+
+    lineage: Lineage = field(default_factory=Lineage)
+    history: list[StepRecord] = field(default_factory=list)  # in the order in which they began
+    steps: dict[str, StepRecord] = field(default_factory=dict)
+    _in_force: dict[str, int] = field(default_factory=dict)  # step -> its index in `history`
+    _boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
+
+    def observe(self, event: Event) -> Attribution | None:
+        """Take one event in, in the order of the evidence. None for events that no process caused."""
+        match event:
+            case Step():
+                self._step(event)
+                return None
+            case Fork():
+                self._fork(event)
+            case Exec():
+                self._known(event.process)
+                self.lineage.ran(event)
+            case Exit():
+                self.lineage.exited(event)
+            case Connect():
+                self._known(event.process)
+                self.lineage.listened(event)
+        return self.of(event.process) if isinstance(event, ProcessEvent) else None
+
+    def of(self, process_id: str) -> Attribution:
+        """To which step an act of this process is charged now."""
+        process = self._known(process_id)
+        charge = self._now(process)
+        step = charge.step if charge.step else charge.candidates[0] if len(charge.candidates) == 1 else None
+        birth = process.charge.step or (process.charge.candidates[0] if len(process.charge.candidates) == 1 else None)
+        record = self.steps.get(step or "")
+        phase = record.phase if record else None
+        return Attribution(step, charge.attribution, charge.reason, charge.candidates, birth, self.in_force, phase)
+
+    @property
+    def in_force(self) -> tuple[str, ...]:
+        return tuple(self._in_force)
+
+    def _known(self, process_id: str) -> Process:
+        process = self.lineage.get(process_id)
+        return process or self.lineage.unseen(process_id, UNSEEN, self._horizon())
+
+    def _step(self, event: Step) -> None:
+        if event.mark == "begin":
+            index = len(self.history)
+            record = StepRecord(event.step, event.tool, event.arguments, event.phase, event.source, event.time, index)
+            self._in_force[event.step] = index
+            self.history.append(record)
+            self.steps[event.step] = record
+            return
+        self._in_force.pop(event.step, None)
+        if event.step in self.steps:
+            self.steps[event.step].ended = event.time
+        for process_id in event.shared:
+            process = self._known(process_id)
+            process.hears = process.shared = True
+
+    def _fork(self, event: Fork) -> None:
+        self._set_boot(event)
+        known = self.lineage.get(event.process)
+        if known is None or known.charge is UNSEEN:
+            charge = self._charge(event)
+            self.lineage.add(event, charge, self._horizon(charge))
+
+    def _charge(self, event: Fork) -> Charge:
+        if event.via == "spawn":
+            return OWN if event.step is None else _proven(event.step)
+        parent = self.lineage.get(event.parent) if event.parent else None
+        if event.via == "orphan" or parent is None:
+            return self._orphan(event)
+        if parent.hears:
+            return self._heard(parent)
+        if parent.charge in (OWN, NO_STEP):
+            return self._at_birth(event)
+        return parent.charge
+
+    def _at_birth(self, event: Fork) -> Charge:
+        candidates = self._around_birth(event)
+        if not candidates:
+            return NO_STEP
+        if len(candidates) == 1:
+            return Charge("likely", None, candidates, f"born of the agent's own process while {candidates[0]} ran")
+        return Charge("likely", None, candidates, "born of the agent's own process while one of several steps ran")
+
+    def _orphan(self, event: Fork) -> Charge:
+        if not event.candidates:
+            return Charge("unknown", None, (), "its parent was gone before it could be read", bounded=False)
+        found: list[str] = []
+        bounded = True
+        for candidate in event.candidates:
+            parent = self.lineage.get(candidate)
+            if parent is None:
+                bounded = False
+                continue
+            charge = self._heard(parent) if parent.hears else parent.charge
+            if charge in (OWN, NO_STEP):
+                charge = self._at_birth(event)
+            found += (charge.step,) if charge.step else charge.candidates
+            bounded = bounded and charge.bounded
+        steps = tuple(dict.fromkeys(found))
+        if not bounded:
+            return Charge("unknown", None, steps, "its parent was gone, and not all that it could be are known", False)
+        if not steps:
+            return NO_STEP
+        return Charge("likely", None, steps, "its parent was gone before it could be read")
+
+    def _heard(self, parent: Process) -> Charge:
+        """What a child of a shared shell, born now, is charged to."""
+        now = self._now(parent)
+        return Charge("likely" if now.bounded else "unknown", None, now.candidates, _SHARED, now.bounded)
+
+    def _now(self, process: Process) -> Charge:
+        charge = process.charge
+        if not process.hears:
+            return self._own(charge) if charge in (OWN, NO_STEP) else charge
+        later = [record.id for record in self.history[process.born_at_step :]]
+        born = (charge.step,) if charge.step else charge.candidates
+        # A shell acts most likely for what runs now; a child of a shell for what ran when it was born.
+        found = [*self.in_force, *reversed(later), *born] if process.shared else [*born, *self.in_force, *later]
+        candidates = tuple(dict.fromkeys(found))
+        if not candidates or not charge.bounded:
+            return Charge("unknown", None, candidates, _SHARED, bounded=charge.bounded)
+        return Charge("likely", None, candidates, _SHARED)
+
+    def _own(self, charge: Charge) -> Charge:
+        """An act of the agent's own process belongs to no step by birth; the steps in force narrow it."""
+        if not self._in_force:
+            return charge
+        return Charge("likely", None, self.in_force, "done by the agent's own process while this ran")
+
+    def _horizon(self, charge: Charge = NO_STEP) -> int:
+        """The first step that a process with this charge can hear: the fork may be recorded after that step ended."""
+        steps = (charge.step,) if charge.step else charge.candidates
+        known = [self.steps[step].index for step in steps if step in self.steps]
+        return min([*known, *self._in_force.values()], default=len(self.history))
+
+    def _set_boot(self, event: Fork) -> None:
+        start = _start(event.process)
+        if start is not None:
+            bound = event.time - start * TICK
+            self._boot = bound if self._boot is None else min(self._boot, bound)
+
+    def _around_birth(self, event: Fork) -> tuple[str, ...]:
+        """The steps in force now, and those in force when the start time says the process was born.
+
+        A child is often recorded some time after its birth: at its own first question, or its parent's next one.
+        """
+        start = _start(event.process)
+        found = list(self.in_force)
+        if start is not None and self._boot is not None:
+            earliest = self._boot + start * TICK - SLACK
+            latest = self._boot + (start + 1) * TICK
+            for record in reversed(self.history):
+                if record.began <= latest and (record.ended is None or record.ended >= earliest):
+                    found.append(record.id)
+        return tuple(dict.fromkeys(found))
+
+
+_SHARED = "a shell that outlived its step and still hears the harness; it may act for any of these"
+
+
+def _proven(step: str) -> Charge:
+    return Charge("proven", step, (), f"started by the supervisor for step {step}")
+
+
+def _start(process: str) -> int | None:
+    text = process.partition(":")[2]
+    return int(text) if text.isdecimal() else None

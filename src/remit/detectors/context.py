@@ -1,0 +1,70 @@
+"""What a detector may look at besides the event: the session's scope, the processes, and who listens where."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from remit.attribution.lineage import Lineage, Process
+from remit.events import Connect, Event, Session
+from remit.findings import Sighting
+
+
+class Detector(Protocol):
+    """Recognises one behaviour. Small state of its own, fed only the event types in `wants`, in order."""
+
+    @property
+    def behaviour(self) -> str: ...
+
+    @property
+    def wants(self) -> frozenset[type]: ...
+
+    def feed(self, event: Event, context: Context) -> Iterable[Sighting]: ...
+
+
+@dataclass(slots=True)
+class Context:
+    """Shared by all detectors of a session, read-only for them."""
+
+    session: Session
+    lineage: Lineage
+    own_ports: set[int] = field(default_factory=set)  # ports that processes of this session listen on
+
+    def observe(self, event: Event) -> None:
+        if isinstance(event, Connect) and event.operation == "listen" and event.begun and event.port:
+            self.own_ports.add(event.port)
+
+    def process(self, process: str) -> Process | None:
+        return self.lineage.get(process)
+
+    def program(self, process: str) -> str:
+        """The image of a process, which serves as the key of a finding within its step."""
+        found = self.lineage.get(process)
+        return found.image if found else ""
+
+    def own_service(self, address: str, port: int) -> bool:
+        """Whether the session itself listens there: a test that talks to its own server."""
+        return port in self.own_ports and is_local(address)
+
+
+def is_local(address: str) -> bool:
+    """Loopback, or the unspecified address, which Linux connects to loopback."""
+    parsed = _parse(address)
+    return parsed is not None and (parsed.is_loopback or parsed.is_unspecified)
+
+
+def is_inside(address: str) -> bool:
+    """An address of this machine or its private network: what a tunnel would open to the outside."""
+    parsed = _parse(address)
+    return parsed is not None and (parsed.is_loopback or parsed.is_unspecified or parsed.is_private)
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return mapped or parsed

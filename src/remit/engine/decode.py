@@ -1,0 +1,115 @@
+"""Turns an evidence record into an event, or into None when it is none of the engine's input.
+
+Findings, verdicts and responses are never input: live and replay see the same events whatever was concluded before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from remit.events import Call, Compute, Connect, End, Event, Exec, Exit, Flow, Fork, Loss, Open, Session, Step
+
+Record = dict[str, Any]
+
+
+def decode(record: Record) -> Event | None:
+    """The event of a record. Raises KeyError, TypeError or ValueError when a record has the wrong shape."""
+    decoder = _DECODERS.get(record["kind"])
+    return decoder(record) if decoder else None
+
+
+def _session(r: Record) -> Event:
+    return Session(r["n"], r["time"], r["session"], r["task"], dict(r.get("scope") or {}), dict(r.get("respond") or {}))
+
+
+def _step(r: Record) -> Event:
+    shared = tuple(entry["process"] for entry in r.get("shared") or ())
+    left = tuple(r.get("left_running") or ())
+    tool, phase, source = r.get("tool") or "", r.get("phase"), r.get("source") or ""
+    return Step(r["n"], r["time"], r["mark"], r["step"], tool, r.get("arguments"), phase, source, left, shared)
+
+
+def _fork(r: Record) -> Event:
+    candidates = tuple(r.get("candidates") or ())
+    parent, step, source = r.get("parent"), r.get("step"), r.get("source")
+    return Fork(r["n"], r["time"], r["process"], parent, r["via"], step, source, candidates)
+
+
+def _exec(r: Record) -> Event:
+    return Exec(
+        r["n"], r["time"], r["process"], r["image"], tuple(map(str, r.get("arguments") or ())),
+        r.get("directory") or "", bool(r.get("confirmed")), int(r.get("errno") or 0), bool(r.get("refused")), r.get("clause"),
+    )  # fmt: skip
+
+
+def _exit(r: Record) -> Event:
+    return Exit(r["n"], r["time"], r["process"], r.get("status"))
+
+
+def _open(r: Record) -> Event:
+    device_class = str(r.get("class") or "other") if r["kind"] == "device" else None
+    return Open(
+        r["n"], r["time"], r["process"], r.get("path") or r.get("asked") or "", int(r.get("flags") or 0),
+        int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
+        device_class, bool(r.get("absent")),
+    )  # fmt: skip
+
+
+def _connect(r: Record) -> Event:
+    operation = "connect" if r["kind"] == "connect" else r.get("operation") or "bind"
+    return Connect(
+        r["n"], r["time"], r["process"], operation, r.get("family") or "other", str(r.get("address") or ""),
+        int(r.get("port") or 0), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
+    )  # fmt: skip
+
+
+def _flow(r: Record) -> Event:
+    return Flow(
+        r["n"], r["time"], r["process"], r["operation"], str(r.get("family") or "other"), str(r.get("address") or ""),
+        int(r.get("port") or 0), int(r.get("bytes_in") or 0), int(r.get("bytes_out") or 0),
+        str(r.get("first_bytes") or ""), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"),
+        r.get("clause"),
+    )  # fmt: skip
+
+
+def _call(r: Record) -> Event:
+    target = r.get("target")
+    return Call(
+        r["n"], r["time"], r["process"], r["kind"], r["operation"], None if target is None else str(target),
+        int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
+    )  # fmt: skip
+
+
+def _compute(r: Record) -> Event:
+    busiest = tuple((str(entry["process"]), float(entry["cpu"])) for entry in r.get("busiest") or ())
+    processes, cpu, memory = int(r.get("processes") or 0), float(r.get("cpu") or 0), int(r.get("memory") or 0)
+    return Compute(r["n"], r["time"], processes, cpu, memory, busiest)
+
+
+def _loss(r: Record) -> Event:
+    return Loss(r["n"], r["time"], str(r.get("class") or "other"), int(r.get("count") or 0), r.get("reason") or "")
+
+
+def _end(r: Record) -> Event:
+    left = tuple(r.get("left_running") or ())
+    return End(r["n"], r["time"], r.get("status"), r.get("exit_source") or "", r.get("ended_by"), left)
+
+
+_DECODERS: dict[str, Callable[[Record], Event]] = {
+    "session": _session,
+    "step": _step,
+    "fork": _fork,
+    "exec": _exec,
+    "exit": _exit,
+    "open": _open,
+    "device": _open,
+    "connect": _connect,
+    "bind": _connect,
+    "flow": _flow,
+    "privilege": _call,
+    "signal": _call,
+    "compute": _compute,
+    "loss": _loss,
+    "end": _end,
+}

@@ -1,0 +1,186 @@
+"""An event is one evidence record, decoded: immutable, typed, and timed by whoever recorded it.
+
+Field names and meanings are those of `docs/records.md`. Only `process` events are charged to steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The header: what was approved, what holds, and what is done about findings."""
+
+    n: int
+    time: int
+    session: str
+    task: str
+    scope: dict[str, Any]
+    respond: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
+
+    n: int
+    time: int
+    mark: str
+    step: str
+    tool: str
+    arguments: Any
+    phase: str | None
+    source: str
+    left_running: tuple[str, ...]
+    shared: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fork:
+    """A process exists; `via` says how its parent is known, `source` who asked the supervisor to spawn it."""
+
+    n: int
+    time: int
+    process: str
+    parent: str | None
+    via: str
+    step: str | None
+    source: str | None
+    candidates: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Exec:
+    """A process runs a program, or tried to."""
+
+    n: int
+    time: int
+    process: str
+    image: str
+    arguments: tuple[str, ...]
+    directory: str
+    confirmed: bool
+    errno: int
+    refused: bool
+    clause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    n: int
+    time: int
+    process: str
+    status: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A file was opened for writing, or a device node was opened when `device_class` is set."""
+
+    n: int
+    time: int
+    process: str
+    path: str
+    flags: int
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+    device_class: str | None
+    absent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Connect:
+    """A connect, bind or listen, with its result. EINPROGRESS (115) counts as begun."""
+
+    n: int
+    time: int
+    process: str
+    operation: str
+    family: str
+    address: str
+    port: int
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+
+    @property
+    def begun(self) -> bool:
+        return not self.refused and self.errno in (0, 115)
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """What a connection carried (`sample`), or a socket or send that was refused."""
+
+    n: int
+    time: int
+    process: str
+    operation: str
+    family: str
+    address: str
+    port: int
+    bytes_in: int
+    bytes_out: int
+    first_bytes: str
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A refused dangerous system call: kind privilege, or signal when it aims at another process."""
+
+    n: int
+    time: int
+    process: str
+    kind: str
+    operation: str
+    target: str | None
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """A sample of what the whole tree has used, and CPU seconds of its busiest processes so far."""
+
+    n: int
+    time: int
+    processes: int
+    cpu: float
+    memory: int
+    busiest: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Events were dropped: counted by class, never silent."""
+
+    n: int
+    time: int
+    loss_class: str
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    n: int
+    time: int
+    status: int | None
+    exit_source: str
+    ended_by: str | None
+    left_running: tuple[str, ...]
+
+
+ProcessEvent = Fork | Exec | Exit | Open | Connect | Flow | Call
+Event = Session | Step | ProcessEvent | Compute | Loss | End
