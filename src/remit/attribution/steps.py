@@ -100,7 +100,10 @@ class Attributor:
             self.steps[event.step].ended = event.time
         for process_id in event.shared:
             process = self._known(process_id)
-            process.hears = process.shared = True
+            # The record lists every process that could be spoken to. One whose own step still runs is that step's, and
+            # the agent's own processes have no step to outlive: their children go by the steps at their birth.
+            if process.charge.step not in self._in_force and process.charge not in (OWN, NO_STEP):
+                process.hears = process.shared = True
 
     def _fork(self, event: Fork) -> None:
         self._set_boot(event)

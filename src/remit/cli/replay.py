@@ -1,0 +1,57 @@
+"""Recompute the findings from the evidence and compare them with the recorded ones, byte for byte.
+
+Ends with 0 when they are identical and with 124 when they are not. For a recording that was cut off, the recorded
+findings must be the first of the recomputed ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from remit.engine.replay import Replay, replay
+from remit.errors import EXIT_EVIDENCE
+from remit.evidence.locate import find_evidence
+from remit.findings import printable
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("evidence", metavar="DIR", help="an evidence directory, a session id, or `last`")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, with what was recomputed")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Replay and say whether live and replay agree; 0 or 124."""
+    result = replay(find_evidence(options.evidence))
+    print(json.dumps(_as_json(result), indent=2) if options.json else "\n".join(_as_text(result)))
+    return 0 if result.identical else EXIT_EVIDENCE
+
+
+def _as_json(result: Replay) -> dict[str, object]:
+    return {
+        "schema_version": 1,
+        "identical": result.identical,
+        "closed": result.closed,
+        "recorded": [json.loads(message) for message in result.recorded],
+        "recomputed": [json.loads(message) for message in result.recomputed],
+        "difference": result.difference,
+    }
+
+
+def _as_text(result: Replay) -> list[str]:
+    missing = len(result.recomputed) - len(result.recorded)
+    if result.identical:
+        lines = [f"identical: {len(result.recorded)} findings and verdicts"]
+        if missing:
+            lines.append(f"the recording was cut off; {missing} more were recomputed and not recorded")
+        return lines
+    index = result.difference or 0
+    return [
+        f"different: {len(result.recorded)} recorded, {len(result.recomputed)} recomputed, first difference at {index + 1}",
+        f"recorded:   {_shown(result.recorded, index)}",
+        f"recomputed: {_shown(result.recomputed, index)}",
+    ]
+
+
+def _shown(messages: tuple[bytes, ...], index: int) -> str:
+    return printable(messages[index].decode("ascii", "replace"), 300) if index < len(messages) else "nothing"

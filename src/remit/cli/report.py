@@ -1,0 +1,23 @@
+"""Say what was tried, what held, and who did it, from the evidence of one session and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from remit.evidence.locate import find_evidence
+from remit.report.summary import build_report
+from remit.report.text import render_text
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("evidence", metavar="DIR", help="an evidence directory, a session id, or `last`")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the report."""
+    report = build_report(find_evidence(options.evidence))
+    sys.stdout.write(render_text(report) if options.format == "text" else json.dumps(report, indent=2) + "\n")
+    return 0

@@ -1,0 +1,72 @@
+"""Recomputes a session's conclusions from its evidence and compares them with the recorded ones, byte for byte.
+
+Recorded findings and verdicts are never input. When a session was cut off, what was concluded last may not have been
+recorded any more: then the recorded bytes must be the beginning of the recomputed ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from remit.engine.engine import Engine
+from remit.errors import EvidenceError
+from remit.evidence.reader import read_lines
+from remit.evidence.record import decode_record, split_line
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Both sides, and whether they agree. `difference` is the index of the first message that differs."""
+
+    recorded: tuple[bytes, ...]
+    recomputed: tuple[bytes, ...]
+    closed: bool
+
+    @property
+    def identical(self) -> bool:
+        if self.closed:
+            return self.recorded == self.recomputed
+        return self.recorded == self.recomputed[: len(self.recorded)]
+
+    @property
+    def difference(self) -> int | None:
+        if self.identical:
+            return None
+        pairs = zip(self.recorded, self.recomputed, strict=False)
+        return next((index for index, (one, other) in enumerate(pairs) if one != other), self._shorter)
+
+    @property
+    def _shorter(self) -> int:
+        return min(len(self.recorded), len(self.recomputed))
+
+
+def replay(directory: Path | str) -> Replay:
+    """Run the engine over the evidence of a session, as it ran live."""
+    engine: Engine | None = None
+    recorded: list[bytes] = []
+    recomputed: list[bytes] = []
+    closed = False
+    for line in read_lines(directory):
+        record = decode_record(line)
+        if engine is None:
+            try:
+                engine = Engine(record)
+            except (KeyError, TypeError, ValueError) as problem:
+                raise EvidenceError(f"the first record is not a session's header: {problem}") from problem
+        elif record["kind"] in ("finding", "verdict"):
+            recorded.append(_verbatim(line))
+        elif not closed:
+            recomputed += engine.feed(record)
+            closed = record["kind"] == "end"
+    if engine is None:
+        raise EvidenceError(f"no records in the evidence directory: {directory}")
+    return Replay(tuple(recorded), tuple(recomputed), closed)
+
+
+def _verbatim(line: bytes) -> bytes:
+    """The engine's bytes inside a record: all that follows `kind`, up to the hash."""
+    before, _ = split_line(line)
+    # `kind` is the third member and n and time are numbers, so the first match is the real one.
+    _, _, rest = before.partition(b'"kind":')
+    return b"{" + rest.partition(b",")[2] + b"}"

@@ -1,0 +1,109 @@
+"""The report of one session as plain data (schema_version 1), from its evidence and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from remit.report.timeline import Denial, StepLine, Timeline, build_timeline, rfc3339
+
+SCHEMA_VERSION = 1
+
+
+def build_report(directory: Path | str) -> dict[str, Any]:
+    """The report of the session whose evidence lies in `directory`."""
+    timeline = build_timeline(directory)
+    header = timeline.header
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "session": _session(timeline),
+        "attempts": [],
+        "walls": [{name: wall.get(name) for name in ("name", "strength", "held")} for wall in header.get("walls", ())],
+        "gaps": [
+            {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")} for gap in header.get("gaps", ())
+        ],
+        "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
+        "denials": [_denial(denial) for denial in timeline.denials.values()],
+        "findings": [
+            {"time": rfc3339(timeline.finding_times[name]), **finding} for name, finding in timeline.findings.items()
+        ],
+        "responses": [
+            {
+                "time": rfc3339(response["time"]),
+                **{name: response.get(name) for name in ("finding", "verdict", "by", "processes")},
+            }
+            for response in timeline.responses
+        ],
+        "left_running": timeline.left_running,
+        "counts": dict(sorted(timeline.counts.items())),
+        "lost": dict(sorted(timeline.lost.items())),
+    }
+
+
+def _session(timeline: Timeline) -> dict[str, Any]:
+    header, end = timeline.header, timeline.end or {}
+    return {
+        "id": header.get("session"),
+        "task": header.get("task"),
+        "purpose": header.get("purpose"),
+        "tier": header.get("tier"),
+        "sight": header.get("sight"),
+        "labels": header.get("labels") or {},
+        "arguments": header.get("arguments") or [],
+        "workspace": header.get("workspace"),
+        "status": end.get("status"),
+        "exit_source": end.get("exit_source"),
+        "ended_by": end.get("ended_by"),
+        "began": rfc3339(header["time"]),
+        "ended": rfc3339(end["time"]) if end else None,
+        "closed": bool(end),
+    }
+
+
+def _state(step: StepLine, timeline: Timeline) -> str:
+    """out-of-scope with a finding or a denial of its own; unknown when one may be its own, or events were lost."""
+    wrong: set[str | None] = {denial.attribution.step for denial in timeline.denials.values()}
+    wrong |= {finding["step"] for finding in timeline.findings.values() if finding["state"] != "unknown"}
+    if step.id in wrong:
+        return "out-of-scope"
+    suspected: set[str | None] = set()
+    for denial in timeline.denials.values():
+        suspected |= set(denial.attribution.candidates)
+    for finding in timeline.findings.values():
+        suspected |= {finding["step"], *finding["candidates"]}
+    return "unknown" if step.lost or step.id in suspected else "in-scope"
+
+
+def _step(step: StepLine, state: str) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "tool": step.tool,
+        "arguments": step.arguments,
+        "phase": step.phase,
+        "began": rfc3339(step.began),
+        "ended": rfc3339(step.ended) if step.ended is not None else None,
+        "state": state,
+        "lost": step.lost,
+        "event_count": step.event_count,
+        "left_running": step.left_running,
+    }
+
+
+def _denial(denial: Denial) -> dict[str, Any]:
+    return {
+        "id": denial.id,
+        "time": rfc3339(denial.time),
+        "process": denial.process,
+        "program": denial.program,
+        "operation": denial.operation,
+        "object": denial.object,
+        "wall": denial.wall,
+        "errno": denial.errno,
+        "step": denial.attribution.step,
+        "phase": denial.attribution.phase,
+        "attribution": denial.attribution.attribution,
+        "reason": denial.attribution.reason,
+        "candidates": list(denial.attribution.candidates),
+        "clause": denial.clause,
+        "count": denial.count,
+    }

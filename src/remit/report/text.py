@@ -1,0 +1,148 @@
+"""Renders a report as what a person wants to know, the verdict first; every string was cleaned before it gets here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import Any
+
+from remit.report.clean import clean, one_line
+
+WIDTH = 100
+LONGEST_LIST = 12
+
+Item = dict[str, Any]
+
+
+def render_text(report: Item) -> str:
+    """The whole report, ending with a newline."""
+    report = clean(report)
+    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running]
+    blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _head(session: Item) -> Iterator[str]:
+    yield f"task      {session['task']}" + (f": {session['purpose']}" if session["purpose"] else "")
+    yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
+    if session["arguments"]:
+        yield f"command   {one_line(' '.join(session['arguments']))}"
+    yield f"time      {session['began']} to {session['ended'] or 'not closed: the recording was cut off'}"
+
+
+def _verdict(report: Item) -> Iterator[str]:
+    session, findings, denials = report["session"], report["findings"], report["denials"]
+    yield f"VERDICT   {_headline(findings, denials, report['lost'])}"
+    for response in report["responses"]:
+        cause = f" for finding {response['finding']}" if response["finding"] else ""
+        yield f"  {response['verdict']} by the {response['by']}{cause}, which reached {response['processes']} process(es)"
+    if session["closed"]:
+        status = "was killed" if session["status"] is None else f"ended with status {session['status']}"
+        by = f", ended by: {session['ended_by']}" if session["ended_by"] else ""
+        yield f"  the command {status}" + (" (set by remit)" if session["exit_source"] == "remit" else "") + by
+
+
+def _headline(findings: list[Item], denials: list[Item], lost: Item) -> str:
+    if findings:
+        behaviours = ", ".join(dict.fromkeys(f"{item['behaviour']} ({item['state']})" for item in findings))
+        return f"out of scope: {behaviours}"
+    if denials:
+        acts = sum(denial["count"] for denial in denials)
+        return f"stayed inside, after {acts} refused act(s) and no finding"
+    if lost:
+        return "unknown: events were lost"
+    return "in scope: no finding and no refused act"
+
+
+def _findings(report: Item) -> Iterator[str]:
+    if report["findings"]:
+        yield "WHAT WAS DONE, AND BY WHOM"
+    for item in report["findings"]:
+        yield f"  {item['id']}  {item['behaviour']}  {item['state']}, {item['severity']}, verdict {item['verdict']}"
+        yield from _indented(item["summary"], 6)
+        yield from _indented(f"step: {_charged(item)} ({item['attribution']}: {item['reason']})", 6)
+        origin = item["origin"]
+        yield from _indented(f"who: {origin['who']}, because", 6)
+        for reason in origin["reasons"]:
+            yield from _indented(f"- {reason}", 8)
+        yield from _indented(f"would be refuted by: {origin['refuted_by']}", 6)
+        clause = f"; clause {item['clause']}" if item["clause"] else ""
+        yield f"      records {', '.join(map(str, item['events']))}{clause}; {', '.join(item['techniques'])}"
+
+
+def _steps(report: Item) -> Iterator[str]:
+    steps = report["steps"]
+    if not steps:
+        return
+    yield "STEP BY STEP"
+    widest = max(len(step["id"]) for step in steps)
+    for step in steps:
+        what = f"{step['tool']}: {one_line(step['arguments'], 60)}" if step["arguments"] is not None else step["tool"]
+        yield f"  {step['id']:<{widest}}  {step['state']:<12}  {what}".rstrip()
+        if step["lost"]:
+            yield f"  {'':<{widest}}  {step['lost']} event(s) were lost during this step"
+        if step["left_running"]:
+            names = ", ".join(_program(process) for process in step["left_running"][:LONGEST_LIST])
+            yield f"  {'':<{widest}}  left running: {names}"
+
+
+def _denials(report: Item) -> Iterator[str]:
+    if report["denials"]:
+        yield "WHAT WAS REFUSED"
+    for denial in report["denials"][:LONGEST_LIST]:
+        times = f" ({denial['count']} times)" if denial["count"] > 1 else ""
+        program = denial["program"].rpartition("/")[2] or denial["process"]
+        why = ", ".join(filter(None, (denial["wall"], denial["clause"])))
+        yield f"  {denial['id']}  {program}: {denial['operation']} {denial['object']}{times}  [{why}]"
+        yield f"      step: {_charged(denial)} ({denial['attribution']})"
+    hidden = len(report["denials"]) - LONGEST_LIST
+    if hidden > 0:
+        yield f"  and {hidden} more kinds, in the JSON report"
+
+
+def _held(report: Item) -> Iterator[str]:
+    if not report["walls"]:
+        return
+    yield "WHAT HELD"
+    for held, word in ((True, "in force"), (False, "NOT in force")):
+        names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if bool(wall["held"]) is held]
+        if names:
+            yield from _indented(f"{word}: {', '.join(names)}", 2)
+
+
+def _gaps(report: Item) -> Iterator[str]:
+    if report["gaps"]:
+        yield "GAPS"
+    for gap in report["gaps"]:
+        accepted = ", accepted" if gap["accepted"] and gap["kind"] == "wall" else ""
+        yield from _indented(f"{gap['name']} ({gap['kind']} gap{accepted}): {gap['reason']}", 2)
+
+
+def _losses(report: Item) -> Iterator[str]:
+    if report["lost"]:
+        yield "LOST"
+    for name, count in report["lost"].items():
+        yield f"  {count} event(s) of class {name}"
+
+
+def _left_running(report: Item) -> Iterator[str]:
+    if report["left_running"]:
+        yield "LEFT RUNNING AT THE END"
+    for process in report["left_running"][:LONGEST_LIST]:
+        yield f"  {_program(process)}"
+
+
+def _charged(item: Item) -> str:
+    if item["step"]:
+        return str(item["step"])
+    return "one of " + ", ".join(item["candidates"]) if item["candidates"] else "none"
+
+
+def _program(process: Item) -> str:
+    return f"{process['image'].rpartition('/')[2] or '?'}[{process['process'].partition(':')[0]}]"
+
+
+def _indented(text: str, columns: int) -> list[str]:
+    return wrap(
+        text, WIDTH, initial_indent=" " * columns, subsequent_indent=" " * (columns + 2), break_on_hyphens=False
+    )

@@ -1,0 +1,179 @@
+"""Walks the evidence once and gathers what a report needs, with every act charged to its step.
+
+Nothing but the evidence is read. Memory is bounded by the number of steps, findings and different denials.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from remit.attribution.steps import Attributor
+from remit.engine.decode import decode
+from remit.errors import EvidenceError
+from remit.events import Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
+from remit.evidence.reader import read_records
+from remit.findings import Attribution
+
+SECOND = 1_000_000_000
+
+
+@dataclass(slots=True)
+class StepLine:
+    """One step: when, what was lost in it, how much happened, and what it left running."""
+
+    id: str
+    tool: str
+    arguments: Any
+    phase: str | None
+    began: int
+    ended: int | None = None
+    lost: int = 0
+    event_count: int = 0
+    left_running: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Denial:
+    """A refused act; the same act again only counts."""
+
+    id: str
+    time: int
+    process: str
+    program: str
+    operation: str
+    object: str
+    wall: str | None
+    errno: int
+    clause: str | None
+    attribution: Attribution
+    count: int = 1
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Everything that happened, in the order of the evidence."""
+
+    header: dict[str, Any]
+    steps: dict[str, StepLine] = field(default_factory=dict)
+    denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
+    findings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    finding_times: dict[str, int] = field(default_factory=dict)
+    responses: list[dict[str, Any]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    lost: dict[str, int] = field(default_factory=dict)
+    lost_outside: int = 0  # fell while no step was in force
+    end: dict[str, Any] | None = None
+    last_time: int = 0
+    left_running: list[dict[str, str]] = field(default_factory=list)
+
+
+def build_timeline(directory: Path | str) -> Timeline:
+    """The timeline of one session; raises EvidenceError when it does not begin with a header."""
+    records = read_records(directory)
+    header = next(records, None)
+    if header is None or header["kind"] != "session":
+        raise EvidenceError(
+            f"evidence does not begin with a session's header: {directory}", hint=f"remit verify {directory}"
+        )
+    timeline = Timeline(header, counts={"session": 1}, last_time=header["time"])
+    attributor = Attributor()
+    for record in records:
+        kind = record["kind"]
+        timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
+        timeline.last_time = record["time"]
+        if kind == "finding":
+            finding = record["finding"]
+            timeline.findings[finding["id"]] = finding
+            timeline.finding_times.setdefault(finding["id"], record["time"])
+        elif kind == "response":
+            timeline.responses.append(record)
+        elif kind == "end":
+            timeline.end = record
+        event = decode(record)
+        if event is not None:
+            _take(timeline, attributor, event)
+    return timeline
+
+
+def rfc3339(nanoseconds: int) -> str:
+    """A time as RFC 3339 with nanoseconds, in UTC."""
+    moment = datetime.fromtimestamp(nanoseconds // SECOND, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % SECOND:09d}Z"
+
+
+def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
+    attribution = attributor.observe(event)
+    match event:
+        case Step(mark="begin"):
+            timeline.steps[event.step] = StepLine(event.step, event.tool, event.arguments, event.phase, event.time)
+        case Step() if event.step in timeline.steps:
+            step = timeline.steps[event.step]
+            step.ended = event.time
+            step.left_running = [
+                named for process in event.left_running if (named := _of_step(attributor, process, event.step))
+            ]
+        case Loss():
+            timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.count
+            for name in attributor.in_force:
+                timeline.steps[name].lost += event.count
+            if not attributor.in_force:
+                timeline.lost_outside += event.count
+        case End():
+            timeline.left_running = [_named(attributor, process) for process in event.left_running]
+    if attribution is not None and isinstance(event, ProcessEvent):
+        charged = timeline.steps.get(attribution.step or "")
+        if charged is not None:
+            charged.event_count += 1
+        if not isinstance(event, Exec | Open | Connect | Flow | Call) or not event.refused:
+            return
+        _deny(timeline, attributor, event, attribution)
+
+
+def _deny(
+    timeline: Timeline, attributor: Attributor, event: Exec | Open | Connect | Flow | Call, attribution: Attribution
+) -> None:
+    process = attributor.lineage.get(event.process)
+    program = process.image if process else ""
+    operation, subject = _act(event)
+    wall = "execute" if isinstance(event, Exec) else event.wall
+    key = (program, operation, subject, wall, event.errno, attribution.step, attribution.attribution, event.clause)
+    known = timeline.denials.get(key)
+    if known is not None:
+        known.count += 1
+        return
+    name = f"d{len(timeline.denials) + 1}"
+    timeline.denials[key] = Denial(
+        name, event.time, event.process, program, operation, subject, wall, event.errno, event.clause, attribution
+    )
+
+
+def _act(event: Exec | Open | Connect | Flow | Call) -> tuple[str, str]:
+    """The operation and its object, in the words of a denial."""
+    match event:
+        case Exec():
+            return "exec", event.image
+        case Open():
+            return "open", event.path
+        case Connect():
+            place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
+            return event.operation, place
+        case Flow():
+            return event.operation, f"{event.family} socket"
+        case Call():
+            return event.operation, event.target or ""
+
+
+def _of_step(attributor: Attributor, process: str, step: str) -> dict[str, str] | None:
+    """A process that still runs, when it belongs to this step."""
+    attribution = attributor.of(process)
+    if step not in (attribution.step, attribution.birth_step):
+        return None
+    return _named(attributor, process)
+
+
+def _named(attributor: Attributor, process: str) -> dict[str, str]:
+    found = attributor.lineage.get(process)
+    return {"process": process, "image": found.image if found else ""}
