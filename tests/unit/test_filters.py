@@ -63,13 +63,13 @@ def test_calls_without_conditions_always_ask(machine: str) -> None:
 @pytest.mark.parametrize("machine", filters.MACHINES)
 def test_all_other_numbers_pass(machine: str) -> None:
     listed = {filters.resolve(pyseccomp, machine, rule.name) for rule in filters.RULES}
-    for call in range(0, 600):
+    for call in range(600):
         if call not in listed:
             assert verdict(program(machine), call, [0xFFFFFFFFFFFFFFFF] * 6, machine) == ALLOW, call
 
 
 def test_foreign_architectures_and_x32_are_killed() -> None:
-    for call in range(0, 600):
+    for call in range(600):
         assert verdict(program(), call, machine="i386") == KILL_PROCESS
         assert verdict(program(), call, machine="aarch64") == KILL_PROCESS
         assert verdict(program(), 0x40000000 | call) == KILL_PROCESS
@@ -89,9 +89,9 @@ def _socket_allowed(family: int, kind: int, protocol: int) -> bool:
 
 
 def test_socket_is_an_allow_list() -> None:
-    protocols = (*range(0, 20), 58, 132, 136, 255, 262, 0x80000000, 0xFFFFFFFF, 0x106)
+    protocols = (*range(20), 58, 132, 136, 255, 262, 0x80000000, 0xFFFFFFFF, 0x106)
     flags = (0, 0x800, 0x80000, 0x80800, 0x10, 0x40000000)
-    families = (*range(0, 61), 0x101, 0x80000001, 0xFFFFFFFF)
+    families = (*range(61), 0x101, 0x80000001, 0xFFFFFFFF)
     for family, base, flag, protocol in itertools.product(families, range(16), flags, protocols):
         answer = ask("socket", family, base | flag, protocol)
         expected = ALLOW if _socket_allowed(family, base | flag, protocol) else NOTIFY
@@ -99,7 +99,7 @@ def test_socket_is_an_allow_list() -> None:
 
 
 def test_garbage_in_the_upper_halves_never_opens_a_socket() -> None:
-    for family, base, protocol in itertools.product(range(0, 40), range(16), (0, 1, 6, 17, 262)):
+    for family, base, protocol in itertools.product(range(40), range(16), (0, 1, 6, 17, 262)):
         for dirt in itertools.product(GARBAGE, repeat=3):
             answer = ask("socket", family | dirt[0], base | dirt[1], protocol | dirt[2])
             if not _socket_allowed(family, base, protocol):
@@ -114,7 +114,7 @@ def test_no_registers_at_all_open_a_forbidden_socket(registers: list[int]) -> No
 
 
 def test_socketpair_is_unix_stream_or_seqpacket() -> None:
-    for family, kind, dirt in itertools.product(range(0, 61), range(16), GARBAGE):
+    for family, kind, dirt in itertools.product(range(61), range(16), GARBAGE):
         allowed = family == UNIX and kind in (1, 5)
         for flag in (0, 0x800, 0x80000, 0x80800):
             answer = ask("socketpair", family, kind | flag | dirt, 0)

@@ -1,0 +1,224 @@
+"""Gets a plan without importing third-party code: from the cache if nothing it rests on changed, else from a child.
+
+The key covers every input of the compilation that is cheap to see; the paths that a plan grants are looked at again
+before it is used. A cache that cannot be trusted or written is not used; then each run compiles.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import remit
+from remit import errors
+from remit.boundary.host import Host, find_host, host_to_json
+from remit.plan import Plan, plan_from_json
+from remit.scope.default import default_scope
+
+# What a plan may depend on; the same names as in remit.scope.variables, which a test compares.
+USED_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "VIRTUAL_ENV", "PYENV_ROOT", "NVM_DIR")
+_KEPT = 128  # plans
+
+
+def load_plan(
+    scope_path: Path | None,
+    *,
+    workspace: Path,
+    environment: Mapping[str, str],
+    evidence_root: Path,
+    control_root: Path | None = None,
+    accept_gaps: Iterable[str] = (),
+    host: Host | None = None,
+) -> Plan:
+    """The plan of a scope file, or of the default scope, for this caller.
+
+    Raises ScopeError with its position, or BoundaryError. Wall gaps are left to the caller: they stand in the plan.
+    """
+    request = plan_request(
+        scope_path,
+        workspace=workspace,
+        environment=environment,
+        evidence_root=evidence_root,
+        control_root=control_root,
+        accept_gaps=accept_gaps,
+        host=host or find_host(),
+    )
+    file = plans_root(environment) / f"{_key(request)}.json"
+    plan = _read(file)
+    if plan is None:
+        text = _compile(request)
+        plan = plan_from_json(text)
+        _write(file, text, plan)
+    return plan
+
+
+def plans_root(environment: Mapping[str, str]) -> Path:
+    """Where plans are kept: `$XDG_CACHE_HOME/remit/plans`."""
+    cache = environment.get("XDG_CACHE_HOME", "")
+    # A relative XDG path is invalid by its specification; following it would put plans into the workspace.
+    base = Path(cache) if cache.startswith("/") else Path(os.path.expanduser("~")) / ".cache"
+    return base / "remit" / "plans"
+
+
+def plan_request(
+    scope_path: Path | None,
+    *,
+    workspace: Path,
+    environment: Mapping[str, str],
+    evidence_root: Path,
+    control_root: Path | None,
+    accept_gaps: Iterable[str],
+    host: Host,
+) -> dict[str, Any]:
+    """Everything that compilation depends on, as JSON can carry it."""
+    outside = {"the evidence": str(evidence_root), "the plan cache": str(plans_root(environment))}
+    if control_root is not None:
+        outside["the control socket's directory"] = str(control_root)
+    return {
+        "scope": base64.b64encode(_scope_bytes(scope_path)).decode(),
+        "name": None if scope_path is None else str(scope_path),
+        "workspace": os.path.realpath(workspace),
+        "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
+        "outside": outside,
+        "accept_gaps": sorted(accept_gaps),
+        "host": host_to_json(host),
+    }
+
+
+def _scope_bytes(scope_path: Path | None) -> bytes:
+    if scope_path is None:
+        return default_scope()
+    try:
+        with open(scope_path, "rb") as file:
+            # One byte more than is allowed is enough to be refused; a device or a pipe has no end.
+            return file.read(256 * 1024 + 1)
+    except OSError as problem:
+        hint = "remit scope explain" if problem.errno == 2 else "check the path and its permissions"
+        raise errors.ScopeError(
+            f"cannot read the scope file: {scope_path}: {problem.strerror}", hint=hint, path=str(scope_path)
+        ) from problem
+
+
+def _key(request: dict[str, Any]) -> str:
+    home = request["environment"].get("HOME", "")
+    looked_at = [
+        *request["environment"].get("PATH", "").split(":"),
+        *(f"{home}/{name}" for name in (".gitconfig", ".config/git", ".config/git/config")),
+        request["environment"].get("VIRTUAL_ENV", "") + "/pyvenv.cfg",
+        "/etc",
+        "/dev",
+    ]
+    stamps = [(path, _stamp(path)) for path in looked_at]
+    parts = [remit.__version__, sys.executable, _code_stamp(), request, stamps]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(path: str) -> list[int] | None:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return [status.st_dev, status.st_ino, status.st_mtime_ns if path != "/dev" else 0]
+
+
+def _code_stamp() -> list[Any]:
+    """Changes when our own code does, so that working on remit never meets a plan of yesterday."""
+    root = Path(remit.__file__).parent
+    found = []
+    for folder in (root / "scope", root / "boundary"):
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith((".py", ".yaml")):
+                    status = entry.stat()
+                    found.append([entry.name, status.st_size, status.st_mtime_ns])
+    return sorted(found)
+
+
+def _read(file: Path) -> Plan | None:
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return None
+    with open(descriptor, "rb") as stream:
+        if not _is_ours(os.fstat(descriptor), stat.S_IFREG):
+            return None
+        try:
+            witness, _, text = stream.read().partition(b"\n")
+            if json.loads(witness) != _witness(plan := plan_from_json(text)):
+                return None
+        except (ValueError, AttributeError, OSError):
+            return None
+    return plan
+
+
+def _is_ours(status: os.stat_result, kind: int) -> bool:
+    return stat.S_IFMT(status.st_mode) == kind and status.st_uid == os.getuid() and not status.st_mode & 0o022
+
+
+def _witness(plan: Plan) -> list[list[Any]]:
+    """What the granted paths are: a link put in a path's place, or another file, must not inherit the grant."""
+    found: list[list[Any]] = []
+    for grant in plan.files:
+        if grant.path.startswith("/"):
+            status = os.stat(grant.path)
+            # Only the author's own grants can lie where an agent was able to write.
+            moved = not grant.clause.startswith("use:") and os.path.realpath(grant.path) != grant.path
+            found.append([grant.path, status.st_dev, status.st_ino, moved])
+    return found
+
+
+def _compile(request: dict[str, Any]) -> bytes:
+    import subprocess  # not needed when the plan is in the cache
+
+    child = subprocess.run(
+        [sys.executable, "-I", "-m", "remit.boundary.compile"],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        cwd="/",
+        check=False,
+    )
+    if child.returncode == 0:
+        return child.stdout
+    try:
+        error = json.loads(child.stdout)
+        message, hint = str(error["message"]), error["hint"]
+    except (ValueError, KeyError, TypeError):
+        last = child.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise errors.RemitError(
+            f"the compile child failed with status {child.returncode}: {' '.join(last)}",
+            hint=f"{sys.executable} -I -c 'import remit.boundary.compile'",
+        ) from None
+    if error["class"] == "ScopeError":
+        raise errors.ScopeError(message, hint=hint, path=error["path"], line=error["line"], column=error["column"])
+    if error["class"] == "BoundaryError":
+        raise errors.BoundaryError(message, hint=hint)
+    raise errors.RemitError(message, hint=hint)
+
+
+def _write(file: Path, text: bytes, plan: Plan) -> None:
+    try:
+        os.makedirs(file.parent, mode=0o700, exist_ok=True)
+        if not _is_ours(os.lstat(file.parent), stat.S_IFDIR):
+            return
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as stream:
+            stream.write(json.dumps(_witness(plan)).encode() + b"\n" + text)
+        os.replace(temporary, file)
+        _prune(file.parent)
+    except OSError:
+        pass  # a read-only or full home: the next run compiles again
+
+
+def _prune(folder: Path) -> None:
+    with os.scandir(folder) as entries:
+        found = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
+    for _, path in found[:-_KEPT]:
+        os.unlink(path)

@@ -1,0 +1,205 @@
+"""Scope x host -> plan: no side effects, the same plan for the same inputs, and what no wall can express is refused.
+
+It looks at the file system only to resolve the paths that the scope names. Run as a module it is the compile child:
+a request as JSON on stdin, a plan or an error as JSON on stdout; it alone imports third-party packages.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from remit.boundary import filters
+from remit.boundary.grants import FileGrants, file_grants, is_inside
+from remit.boundary.host import Host, host_from_json
+from remit.boundary.strength import find_gaps, find_walls
+from remit.errors import BoundaryError, RemitError, ScopeError
+from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
+from remit.scope.default import NAME as DEFAULT_NAME
+from remit.scope.document import Path, Source
+from remit.scope.model import Scope
+from remit.scope.parse import ParsedScope, clause, parse_scope
+from remit.scope.presets import Preset, find_preset
+from remit.scope.values import ValueProblem
+from remit.scope.variables import Places, expand_paths, expand_text, find_places
+
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+
+
+def compile_scope(
+    parsed: ParsedScope,
+    host: Host,
+    *,
+    places: Places,
+    outside: dict[str, str],
+    accept_gaps: Iterable[str] = (),
+) -> Plan:
+    """The plan of a scope on a host. `outside` names our own directories, which no writable tree may touch.
+
+    Raises ScopeError for what cannot be expressed and BoundaryError for a host that cannot run any plan.
+    """
+    scope, source = parsed.scope, parsed.source
+    if not host.seccomp_notify:
+        raise BoundaryError(
+            f"this kernel or container has no seccomp user notification: {host.kernel}",
+            hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
+        )
+    presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
+    files = file_grants(scope, source, presets, places)
+    _refuse_overlap(files, outside)
+    limits = Limits(
+        processes=scope.processes.at_most,
+        cpu=scope.compute.cpu,
+        memory=scope.compute.memory,
+        wall=scope.compute.wall,
+    )
+    if scope.devices.gpu == "all" and scope.compute.gpu == 0:
+        raise source.error(
+            ("compute", "gpu"), "compute.gpu: devices.gpu grants what this withholds: 0", hint="leave one of them out"
+        )
+    accepted = {*scope.accept_gaps, *accept_gaps, *(name for preset in presets for name in preset.accepts)}
+    effective = _effective_scope(scope, source, presets, files, places)
+    return Plan(
+        version=PLAN_VERSION,
+        task=scope.task,
+        purpose=scope.purpose,
+        workspace=places.workspace,
+        scope=effective,
+        scope_digest=hashlib.sha256(_canonical(effective)).hexdigest(),
+        landlock_abi=host.landlock_abi,
+        files=files.grants,
+        secrets=files.secrets,
+        connect=_connect(scope, source),
+        listen=_listen(scope),
+        unix=_unix(scope, source, places),
+        gpu=scope.devices.gpu == "all",
+        limits=limits,
+        environment=_environment(scope, source, presets, places),
+        seccomp=filters.compile_filter(host.machine),
+        respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
+        walls=find_walls(host, limits),
+        gaps=find_gaps(host, files, accepted),
+    )
+
+
+def main() -> int:
+    """The compile child."""
+    request: dict[str, Any] = json.load(sys.stdin)
+    try:
+        name = request["name"]
+        parsed = parse_scope(base64.b64decode(request["scope"]), DEFAULT_NAME if name is None else name)
+        plan = compile_scope(
+            parsed,
+            host_from_json(request["host"]),
+            places=find_places(request["workspace"], request["environment"]),
+            outside=request["outside"],
+            accept_gaps=request["accept_gaps"],
+        )
+    except RemitError as problem:
+        json.dump(error_to_json(problem), sys.stdout)
+        return problem.exit_status
+    sys.stdout.write(plan_to_json(plan).decode())
+    return 0
+
+
+def error_to_json(problem: RemitError) -> dict[str, Any]:
+    """What the parent needs to raise the same error."""
+    error: dict[str, Any] = {"class": type(problem).__name__, "message": problem.message, "hint": problem.hint}
+    if isinstance(problem, ScopeError):
+        error.update(path=problem.path, line=problem.line, column=problem.column)
+    return error
+
+
+def _canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _refuse_overlap(files: FileGrants, outside: dict[str, str]) -> None:
+    for grant in files.grants:
+        for what, path in outside.items():
+            own = os.path.realpath(path)
+            if "write" in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
+                raise ScopeError(
+                    f"{grant.clause}: the agent could write into {what}: {grant.path} and {own}",
+                    hint="grant a narrower tree, or move the workspace, or choose another directory for it",
+                )
+
+
+def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+    grants = []
+    for index, grant in enumerate(scope.network.connect):
+        place: Path = ("network", "connect", index)
+        if grant.port[0] == 0:
+            raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
+        grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
+    return tuple(grants)
+
+
+def _listen(scope: Scope) -> tuple[AddressGrant, ...]:
+    return tuple(
+        AddressGrant(cidr, *grant.port, clause(("network", "listen", index)))
+        for index, grant in enumerate(scope.network.listen)
+        for cidr in ((grant.cidr,) if grant.cidr else EVERYWHERE)
+    )
+
+
+def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:
+    paths: list[str] = []
+    for index, text in enumerate(scope.network.unix):
+        place: Path = ("network", "unix", index)
+        try:
+            paths += expand_paths(text, places)
+        except ValueProblem as problem:
+            raise source.error(place, f"{clause(place)}: {problem.message}", hint=problem.hint) from problem
+    return tuple(os.path.realpath(path) if path.startswith("/") else path for path in paths)
+
+
+def _environment(scope: Scope, source: Source, presets: list[Preset], places: Places) -> Environment:
+    wanted = list(scope.environment.pass_)
+    keep = dict.fromkeys([name for preset in presets for name in preset.keep] + wanted)
+    # The author's own line wins over a preset's: passing HOME on undoes the preset's HOME.
+    values = {
+        name: expand_text(value, places)
+        for preset in presets
+        for name, value in preset.set.items()
+        if name not in wanted
+    }
+    for name, value in scope.environment.set.items():
+        place: Path = ("environment", "set", name)
+        try:
+            values[name] = expand_text(value, places)
+        except ValueProblem as problem:
+            raise source.error(place, f"{clause(place)}: {problem.message}", hint=problem.hint) from problem
+    return Environment(tuple(name for name in keep if name not in values), dict(sorted(values.items())))
+
+
+def _effective_scope(
+    scope: Scope, source: Source, presets: list[Preset], files: FileGrants, places: Places
+) -> dict[str, Any]:
+    """The scope as it is in force: variables replaced, presets written out."""
+    effective: dict[str, Any] = scope.model_dump(by_alias=True, mode="json")
+    effective["use"] = [f"{preset.name}@{preset.version}" for preset in presets]
+    for kind in ("write", "read", "execute", "secrets", "protect"):
+        effective["files"][kind] = [p for text in effective["files"][kind] for p in expand_paths(text, places)]
+    effective["network"]["unix"] = list(_unix(scope, source, places))
+    effective["presets"] = {
+        f"{preset.name}@{preset.version}": {
+            "files": [[g.path, list(g.access)] for g in files.grants if g.clause == preset.clause],
+            "environment": {
+                "pass": list(preset.keep),
+                "set": {name: expand_text(value, places) for name, value in preset.set.items()},
+            },
+            "accept-gaps": list(preset.accepts),
+        }
+        for preset in presets
+    }
+    return effective
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""What this kernel can enforce, found by trying and kept as plain data, so that a test can be any host it likes.
+
+Standard library and `remit.kernel` only: it runs before every agent starts. Whether libseccomp loads is not part of it,
+because only the compile child needs libseccomp and a plan from the cache does not.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from remit.kernel import landlock, seccomp
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The facts that change a plan."""
+
+    landlock_abi: int  # 0: absent or not enabled at boot
+    seccomp_notify: bool  # SECCOMP_RET_USER_NOTIF can be installed
+    kernel: str  # release, for people; nothing is decided by it
+    machine: str
+    uid: int
+
+
+def find_host() -> Host:
+    """The host we run on."""
+    system = os.uname()
+    return Host(
+        landlock_abi=landlock.abi(),
+        seccomp_notify=seccomp.notification_available(),
+        kernel=system.release,
+        machine=system.machine,
+        uid=os.getuid(),
+    )
+
+
+def host_to_json(host: Host) -> str:
+    """Canonical JSON: sorted keys, no spaces, ASCII."""
+    return json.dumps(asdict(host), sort_keys=True, separators=(",", ":"))
+
+
+def host_from_json(text: str) -> Host:
+    """The inverse of `host_to_json`; raises ValueError on a wrong shape."""
+    try:
+        return Host(**json.loads(text))
+    except TypeError as problem:
+        raise ValueError(f"host has the wrong shape: {problem}") from problem

@@ -1,0 +1,105 @@
+"""Finds where the interpreters on `$PATH` keep their files, and never answers with a home or a tree around it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from remit.scope.variables import Places
+
+
+@dataclass(frozen=True, slots=True)
+class PythonPlaces:
+    """Trees that the interpreters need, and pyenv's root when its shims are in use."""
+
+    prefixes: tuple[str, ...]
+    pyenv_root: str | None
+
+
+def python_prefixes(places: Places) -> PythonPlaces:
+    """Prefixes of every python3 and python on `$PATH`: virtual environments, what they are made from, shims' roots."""
+    prefixes: list[str] = []
+    pyenv_root = None
+    environment = places.environment.get("VIRTUAL_ENV", "")
+    if environment.startswith("/"):
+        prefixes += _python_prefix(os.path.join(environment, "bin", "python3"))
+    for program in _on_path(places, ("python3", "python")):
+        root = _shims_root(program)
+        if root is None:
+            prefixes += _python_prefix(program)
+            continue
+        prefixes.append(root)
+        if os.path.isdir(os.path.join(root, "libexec")) and os.path.isdir(os.path.join(root, "versions")):
+            pyenv_root = pyenv_root or root
+    return PythonPlaces(_safe(prefixes, places), pyenv_root)
+
+
+def node_prefixes(places: Places) -> tuple[str, ...]:
+    """Prefixes of every node on `$PATH`, such as `~/.nvm/versions/node/v22.1.0`."""
+    prefixes: list[str] = []
+    for program in _on_path(places, ("node",)):
+        root = _shims_root(program)
+        if root is not None:
+            prefixes.append(root)
+        for path in (program, os.path.realpath(program)):
+            if os.path.basename(os.path.dirname(path)) == "bin":
+                prefixes.append(os.path.dirname(os.path.dirname(path)))
+    return _safe(prefixes, places)
+
+
+def _on_path(places: Places, names: Iterable[str]) -> list[str]:
+    candidates = (os.path.join(directory, name) for directory in places.path_directories for name in names)
+    return [path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)]
+
+
+def _shims_root(program: str) -> str | None:
+    """`~/.pyenv` for `~/.pyenv/shims/python3`: the shim is a script that looks for the real one beneath its root."""
+    directory = os.path.dirname(program)
+    if os.path.basename(directory) != "shims":
+        return None
+    parent = os.path.dirname(directory)
+    # A plug-in's shims lie in ROOT/plugins/NAME/shims.
+    if os.path.basename(os.path.dirname(parent)) == "plugins":
+        return os.path.dirname(os.path.dirname(parent))
+    return parent
+
+
+def _python_prefix(program: str) -> list[str]:
+    """The virtual environment of `program`, if it is in one, and the prefix of the interpreter that really runs."""
+    prefixes: list[str] = []
+    environment = os.path.dirname(os.path.dirname(program))
+    home = _venv_home(environment)
+    if home is not None:
+        prefixes += [environment, os.path.dirname(home)]
+    real = os.path.realpath(program)
+    if os.path.basename(os.path.dirname(real)) == "bin":
+        prefixes.append(os.path.dirname(os.path.dirname(real)))
+    return prefixes
+
+
+def _venv_home(environment: str) -> str | None:
+    """`home` in pyvenv.cfg: the directory of the interpreter that the virtual environment was made from."""
+    try:
+        with open(os.path.join(environment, "pyvenv.cfg"), encoding="utf-8", errors="replace") as file:
+            for line in file.read(65536).splitlines():
+                key, _, value = line.partition("=")
+                if key.strip() == "home" and value.strip().startswith("/"):
+                    return os.path.realpath(value.strip())
+    except OSError:
+        return None
+    return None
+
+
+def _safe(prefixes: Iterable[str], places: Places) -> tuple[str, ...]:
+    home = os.path.realpath(places.home)
+    # `make install` into these mixes an interpreter with everything else that a person keeps there.
+    mixed = (home, os.path.join(home, ".local"))
+    found: list[str] = []
+    for prefix in prefixes:
+        real = os.path.realpath(prefix)
+        if real in mixed:
+            found += [os.path.join(real, part) for part in ("bin", "include", "lib")]
+        elif real != "/" and not (home + "/").startswith(real + "/"):
+            found.append(real)
+    return tuple(dict.fromkeys(found))

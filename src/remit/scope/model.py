@@ -1,0 +1,215 @@
+"""A scope holds what was approved and nothing else: every key is known, every value has one type, nothing is guessed.
+
+Keys that are planned but that no wall enforces yet are refused with their own message, never accepted in silence.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from remit.scope.gaps import WALL_NAMES
+from remit.scope.values import ValueProblem, parse_cidr, parse_duration, parse_ports, parse_size
+
+Behaviour = Literal[
+    "reverse-tunnel",
+    "covert-channel",
+    "reverse-shell",
+    "crypto-mining",
+    "gpu-diversion",
+    "compute-diversion",
+    "data-exfiltration",
+    "credential-access",
+    "monitor-evasion",
+    "privilege-escalation",
+    "sandbox-escape",
+    "persistence",
+    "reconnaissance",
+    "lateral-movement",
+    "destruction",
+    "stop-ignored",
+    "say-do-mismatch",
+    "limit-tampering",
+]
+Verdict = Literal["record", "freeze", "kill"]
+PresetName = Literal["base", "git", "python", "node"]
+
+
+def _parsed(parser: Any, schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
+    def parse(value: object) -> Any:
+        try:
+            return parser(value)
+        except ValueProblem as problem:
+            raise _problem(problem.message, problem.hint) from problem
+
+    return BeforeValidator(parse), WithJsonSchema(schema)
+
+
+def _problem(message: str, hint: str) -> PydanticCustomError:
+    # Braces would be read as a template.
+    return PydanticCustomError("scope", "{said}", {"said": message, "hint": hint})
+
+
+def _later(choices: tuple[str, ...]) -> BeforeValidator:
+    """Words that the language has and this version does not enforce."""
+
+    def check(value: object) -> object:
+        if value in choices:
+            raise _problem("not supported yet", "leave the key out, or wait for a version that enforces it")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _path_text(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise _problem("not a path", "write . for the workspace; control characters are not allowed")
+    return value
+
+
+def _one_line(value: str) -> str:
+    if not value.isprintable():
+        raise _problem("control characters are not allowed here", "write one plain line")
+    return value
+
+
+def _environment_value(value: str) -> str:
+    if "\0" in value:
+        raise _problem("a NUL byte in an environment variable", "leave it out")
+    return value
+
+
+def _no_gpu_budget(value: object) -> object:
+    if isinstance(value, (int, float, str)) and value != 0:
+        raise _problem("not supported yet: a GPU budget other than 0", "write gpu: 0, or leave the key out")
+    return value
+
+
+def _known_gap(value: str) -> str:
+    if value not in WALL_NAMES:
+        near = difflib.get_close_matches(value, WALL_NAMES, 1)
+        hint = f"did you mean {near[0]}?" if near else "the wall gaps are: " + " ".join(WALL_NAMES)
+        raise _problem("no wall gap has this name", hint)
+    return value
+
+
+def _environment_name(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", value):
+        raise _problem("not the name of an environment variable", "write each name in full; patterns are not supported")
+    return value
+
+
+_SIZE_PARSER, _SIZE_SCHEMA = _parsed(parse_size, {"type": "string", "examples": ["8GiB", "500MB"]})
+_DURATION_PARSER, _DURATION_SCHEMA = _parsed(parse_duration, {"type": "string", "examples": ["20m", "1h30m"]})
+_PORTS_PARSER, _PORTS_SCHEMA = _parsed(
+    parse_ports, {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 65535}, {"type": "string"}]}
+)
+_CIDR_PARSER, _CIDR_SCHEMA = _parsed(parse_cidr, {"type": "string", "examples": ["10.0.0.0/8", "::1"]})
+
+Size = Annotated[int, _SIZE_PARSER, _SIZE_SCHEMA]
+Duration = Annotated[float, _DURATION_PARSER, _DURATION_SCHEMA]
+Ports = Annotated[tuple[int, int], _PORTS_PARSER, _PORTS_SCHEMA]
+Cidr = Annotated[str, _CIDR_PARSER, _CIDR_SCHEMA]
+PathText = Annotated[str, Field(max_length=4096), AfterValidator(_path_text)]
+EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
+EnvironmentValue = Annotated[str, Field(max_length=65536), AfterValidator(_environment_value)]
+GapName = Annotated[str, AfterValidator(_known_gap), WithJsonSchema({"type": "string", "enum": list(WALL_NAMES)})]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=False)
+
+
+class Files(_Strict):
+    """What may be written (and so read), read, and executed (and so read); what is secret."""
+
+    write: list[PathText] = Field(default=[], description="trees and files the agent may change, and read")
+    read: list[PathText] = Field(default=[], description="trees and files the agent may read")
+    execute: list[PathText] = Field(default=[], description="trees and files the agent may run, and read")
+    secrets: list[PathText] = Field(default=[], description="never readable; a touch is a finding")
+    protect: list[PathText] = Field(default=[], description="not to be changed, even inside a writable tree")
+
+
+class Processes(_Strict):
+    """How many processes may be alive at once."""
+
+    at_most: int | None = Field(default=None, alias="at-most", ge=1, le=4_194_304)
+
+
+class Connect(_Strict):
+    """TCP addresses that the agent may connect to."""
+
+    cidr: Cidr
+    port: Ports
+
+
+class Listen(_Strict):
+    """TCP addresses that the agent may listen on; without cidr, all of this host's. Port 0 is any free port."""
+
+    cidr: Cidr | None = None
+    port: Ports
+
+
+class Network(_Strict):
+    """TCP grants, and path-named unix sockets outside the workspace."""
+
+    connect: list[Connect] = []
+    listen: list[Listen] = []
+    unix: list[PathText] = []
+
+
+class Devices(_Strict):
+    """Device classes the agent may open."""
+
+    gpu: Literal["none", "all"] = "none"
+
+
+class Compute(_Strict):
+    """Budgets over the whole tree of processes."""
+
+    cpu: Duration | None = Field(default=None, description="CPU time")
+    memory: Size | None = None
+    wall: Duration | None = Field(default=None, description="time by the clock")
+    gpu: Annotated[Literal[0] | None, BeforeValidator(_no_gpu_budget)] = Field(
+        default=None, description="GPU time; only 0 so far"
+    )
+
+
+class Environment(_Strict):
+    """Variables copied from the caller, and variables set. All others are left out."""
+
+    pass_: list[EnvironmentName] = Field(default=[], alias="pass")
+    set: dict[EnvironmentName, EnvironmentValue] = {}
+
+
+class Scope(_Strict):
+    """The declared, approved reach of one task."""
+
+    remit: Literal[1] = Field(description="version of this language")
+    task: Annotated[str, AfterValidator(_one_line)] = Field(
+        min_length=1, max_length=200, description="a short name for what was approved"
+    )
+    purpose: Annotated[str, AfterValidator(_one_line)] = Field(
+        default="", max_length=2000, description="what the task is for, in a sentence"
+    )
+    use: list[PresetName] = Field(default=["base"], description="presets: named sets of what real programs need")
+    files: Files = Files()
+    processes: Processes = Processes()
+    network: Network = Network()
+    devices: Devices = Devices()
+    compute: Compute = Compute()
+    environment: Environment = Environment.model_validate({})
+    nested_sandbox: Annotated[Literal["refuse"], _later(("userns", "mount"))] = Field(
+        default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
+    )
+    otherwise: Annotated[Literal["deny"], _later(("record", "ask"))] = Field(
+        default="deny", description="a call that no grant covers"
+    )
+    respond: dict[Behaviour, Verdict] = Field(default={}, description="what to do after a finding; default record")
+    accept_gaps: list[GapName] = Field(
+        default=[], alias="accept-gaps", description="wall gaps that are accepted, by name"
+    )

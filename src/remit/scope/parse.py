@@ -1,0 +1,166 @@
+"""A scope file is accepted whole or refused with one error that says where, what, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from remit.errors import ScopeError
+from remit.scope import model
+from remit.scope.document import Path, Source, one_line, read_document
+
+# Keys of the language that no wall of this version enforces; silence about them would be a lie.
+LATER_KEYS = ("model", "phases")
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedScope:
+    """A scope and where its parts stand."""
+
+    scope: model.Scope
+    source: Source
+
+
+def parse_scope(data: bytes, name: str | None = None) -> ParsedScope:
+    """The scope in `data`; raises ScopeError, and nothing else, for anything that is not one."""
+    value, source = read_document(data, name)
+    if not isinstance(value, dict):
+        raise source.error_at(
+            None if value is None else (1, 1),
+            "the scope file is empty" if value is None else "a scope file is a mapping of keys",
+            hint="begin with `remit: 1` and `task: NAME`",
+        )
+    if "remit" not in value:
+        raise source.error((), "missing key: remit", hint="begin with `remit: 1`")
+    try:
+        return ParsedScope(model.Scope.model_validate(value), source)
+    except ValidationError as problem:
+        raise _first_error(problem, value, source) from problem
+
+
+def clause(path: Path) -> str:
+    """A place in the scope as it is cited: `files.write[0]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _first_error(problem: ValidationError, value: dict[str, Any], source: Source) -> ScopeError:
+    errors = problem.errors(include_url=False)
+    placed = [(_in_file(error["loc"], value), error) for error in errors]
+    # An unknown key often explains the rest, for instance a key that is then missing.
+    placed.sort(key=lambda item: (item[1]["type"] != "extra_forbidden", source.positions.get(item[0], (1, 1))))
+    path, error = placed[0]
+    kind, context = error["type"], error.get("ctx") or {}
+    if kind == "extra_forbidden":
+        return _unknown_key(path, source)
+    if kind == "missing":
+        name = clause((*path, str(error["loc"][-1])))
+        return source.error(path, f"missing key: {name}", hint=f"add `{error['loc'][-1]}:`")
+    shown = one_line(_show(error["input"]))
+    hint: str | None
+    at_key = str(error["loc"][-1]) == "[key]"
+    where = clause(path) or "the scope"
+    if kind == "scope":
+        message = f"{where}: {context['said']}: {shown}"
+        hint = str(context["hint"])
+    elif kind == "literal_error":
+        choices = _choices(str(context["expected"]))
+        message, hint = f"{where}: not one of {' '.join(choices)}: {shown}", _nearest(error["input"], choices)
+    else:
+        message, hint = f"{where}: {_sentence(kind, error['msg'])}: {shown}", _type_hint(kind, error["input"])
+    return source.error(path, message, hint=hint, at_key=at_key)
+
+
+def _in_file(location: tuple[int | str, ...], value: object) -> Path:
+    """The part of pydantic's location that is a place in the file: it adds names of its own validators."""
+    path: list[int | str] = []
+    for part in location:
+        inside_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if inside_list or (isinstance(value, dict) and part in value):
+            value = value[part]  # type: ignore[index]
+            path.append(part)
+    return tuple(path)
+
+
+def _unknown_key(path: Path, source: Source) -> ScopeError:
+    key, parent = str(path[-1]), path[:-1]
+    if not parent and key in LATER_KEYS:
+        return source.error(
+            path, f"not supported yet: {key}", hint="leave the key out; this version would not enforce it", at_key=True
+        )
+    known = list(_keys_at(parent))
+    place = f" in {clause(parent)}" if parent else ""
+    return source.error(path, f"unknown key{place}: {one_line(key)}", hint=_nearest(key, known), at_key=True)
+
+
+def _keys_at(path: Path) -> Iterable[str]:
+    shape: Any = model.Scope
+    for part in path:
+        if isinstance(part, int) or not (isinstance(shape, type) and issubclass(shape, BaseModel)):
+            continue
+        for name, field in shape.model_fields.items():
+            if (field.alias or name) == part:
+                shape = next((t for t in _types_in(field.annotation)), None)
+                break
+    if isinstance(shape, type) and issubclass(shape, BaseModel):
+        return [field.alias or name for name, field in shape.model_fields.items()]
+    return []
+
+
+def _types_in(annotation: Any) -> Iterable[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _types_in(argument)
+
+
+def _nearest(word: object, known: list[str]) -> str:
+    near = difflib.get_close_matches(str(word), known, 1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]}?"
+    return ("known here: " + " ".join(known)) if known else "take it out"
+
+
+def _choices(expected: str) -> list[str]:
+    return [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
+
+
+def _show(value: object) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+_SENTENCES = {
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "model_type": "must be a mapping of keys",
+    "dict_type": "must be a mapping of keys",
+    "string_too_short": "must not be empty",
+    "string_too_long": "too long",
+}
+
+
+def _sentence(kind: str, message: str) -> str:
+    return _SENTENCES.get(kind, message[:1].lower() + message[1:])
+
+
+def _type_hint(kind: str, value: object) -> str | None:
+    if kind == "string_type" and isinstance(value, (bool, int, float)):
+        return f'put it in quotes: "{_show(value)}"'
+    if kind == "list_type":
+        return f"write it as a list: [{one_line(value)}]" if isinstance(value, (str, int)) else "write it as a list: []"
+    if kind in ("model_type", "dict_type"):
+        return "write keys beneath it, or leave it out"
+    return None
