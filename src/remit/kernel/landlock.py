@@ -113,9 +113,7 @@ def allow_path(ruleset: int, path: str, rights: int) -> None:
             return
         attributes = struct.pack("=Qi", rights, descriptor)
         buffer = ctypes.create_string_buffer(attributes, len(attributes))
-        system_call(
-            SYS_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, buffer, 0, what=f"landlock_add_rule {path}"
-        )
+        system_call(SYS_LANDLOCK_ADD_RULE, ruleset, _RULE_PATH_BENEATH, buffer, 0, what=f"landlock_add_rule {path}")
     finally:
         os.close(descriptor)
 

@@ -39,3 +39,9 @@ def libc_call(name: str, *arguments: object, what: str) -> int:
         number_of_error = ctypes.get_errno()
         raise OSError(number_of_error, f"{what}: {os.strerror(number_of_error)}")
     return result
+
+
+def socket_call(name: str, descriptor: int, address: bytes) -> int:
+    """bind(2) or connect(2) with a raw struct sockaddr; returns the errno, 0 for success. Releases the GIL."""
+    result: int = getattr(_libc, name)(descriptor, address, len(address))
+    return ctypes.get_errno() if result < 0 else 0

@@ -1,0 +1,140 @@
+"""The one ordered place where walls go up, in the process that will become the agent; any failure means no agent.
+
+Landlock goes on in two layers. Layer one carries the scope. The deputy forks off beneath it, then the agent gets layer
+two, which is the same for files but allows no TCP at all: what the agent may connect to, the deputy connects for it,
+and what is beneath layer two can neither signal nor trace what is only beneath layer one.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import resource
+from collections.abc import Callable
+from functools import partial
+
+from remit.errors import BoundaryError
+from remit.kernel import landlock, process, seccomp
+from remit.plan import AddressGrant, PathGrant, Plan
+
+# A wider range is left to the supervisor's tables: one Landlock rule per port would make the ruleset huge.
+_PORT_RULES_MAX = 2048
+_OOM_SCORE = "500"  # the agent goes before its supervisor when memory runs out
+
+
+def make_expendable() -> None:
+    """Raise oom_score_adj; must come before the process turns non-dumpable, which gives /proc/self to root."""
+    try:
+        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+            score.write(_OOM_SCORE)
+    except OSError:
+        pass  # a container may mount /proc read-only; the score is a courtesy, not a wall
+
+
+def drop_privileges() -> None:
+    """No capabilities, and no way back to any."""
+    _do("drop capabilities", process.drop_capabilities)
+    _do("set no_new_privs", landlock.set_no_new_privileges)
+
+
+def restrict_deputy_layer(plan: Plan, temporary_directory: str) -> None:
+    """Landlock layer one: the scope's files, its TCP ports where they fit, and nobody outside to signal."""
+    connect = _ports(plan.connect)
+    bind = _ports(plan.listen)
+    network = 0
+    if plan.landlock_abi >= 4:
+        network |= landlock.CONNECT_TCP if connect is not None else 0
+        network |= landlock.BIND_TCP if bind is not None else 0
+    _restrict(plan, temporary_directory, network, {landlock.CONNECT_TCP: connect, landlock.BIND_TCP: bind})
+
+
+def restrict_agent_layer(plan: Plan, temporary_directory: str) -> None:
+    """Landlock layer two: the same files and no TCP of its own."""
+    network = landlock.CONNECT_TCP | landlock.BIND_TCP if plan.landlock_abi >= 4 else 0
+    _restrict(plan, temporary_directory, network, {})
+
+
+def install_filter(plan: Plan) -> tuple[int, bool]:
+    """The seccomp filter, last of all: from here on the process's own rare calls are questions too."""
+    try:
+        return seccomp.install_filter(base64.b64decode(plan.seccomp))
+    except OSError as problem:
+        raise BoundaryError(
+            f"cannot install the seccomp filter: {problem}",
+            hint="this kernel or container forbids seccomp user notification; `remit scope explain` says what is missing",
+        ) from problem
+
+
+def set_limits(plan: Plan) -> None:
+    """Per-process limits that the kernel keeps; tree-wide ones are the supervisor's."""
+    wanted = (
+        (resource.RLIMIT_CORE, 0),  # a core dump would write memory where the scope did not say
+        (resource.RLIMIT_NOFILE, plan.limits.open_files),
+        (resource.RLIMIT_FSIZE, plan.limits.file_size),
+        (resource.RLIMIT_DATA, plan.limits.memory),
+        (resource.RLIMIT_CPU, None if plan.limits.cpu is None else int(plan.limits.cpu) + 1),
+    )
+    for limit, value in wanted:
+        if value is None:
+            continue
+        soft, hard = resource.getrlimit(limit)
+        ceiling = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        floor = ceiling if soft == resource.RLIM_INFINITY else min(ceiling, soft)
+        _do("set a resource limit", partial(resource.setrlimit, limit, (floor, ceiling)))
+
+
+def _restrict(plan: Plan, temporary_directory: str, network: int, ports: dict[int, set[int] | None]) -> None:
+    abi = plan.landlock_abi
+    if abi == 0:
+        return  # the plan carries the wall gap, and nobody gets here without having accepted it
+    files = landlock.handled_file_rights(abi)
+    scopes = landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0
+    try:
+        ruleset = landlock.create_ruleset(files=files, network=network, scopes=scopes, abi_version=abi)
+        try:
+            for grant in plan.files:
+                _allow(ruleset, grant, temporary_directory, files)
+            for right, numbers in ports.items():
+                if network & right:
+                    for port in sorted(numbers or ()):
+                        landlock.allow_port(ruleset, port, right)
+            landlock.restrict_self(ruleset)
+        finally:
+            os.close(ruleset)
+    except OSError as problem:
+        raise BoundaryError(
+            f"cannot put up the Landlock wall: {problem}", hint="the agent was not started; see `remit scope explain`"
+        ) from problem
+
+
+def _allow(ruleset: int, grant: PathGrant, temporary_directory: str, handled: int) -> None:
+    rights = 0
+    if "read" in grant.access:
+        rights |= landlock.READ
+    if "execute" in grant.access:
+        rights |= landlock.EXECUTE
+    if "write" in grant.access:
+        rights |= landlock.WRITE
+    path = grant.path.replace("$TMPDIR", temporary_directory)
+    try:
+        landlock.allow_path(ruleset, path, rights & handled)
+    except FileNotFoundError:
+        pass  # gone since the plan was made: granting nothing is the narrower wall
+
+
+def _ports(grants: tuple[AddressGrant, ...]) -> set[int] | None:
+    """The ports that the grants name, or None when there are too many for Landlock."""
+    numbers: set[int] = set()
+    for grant in grants:
+        first, last = grant.first_port, grant.last_port
+        if len(numbers) + last - first + 1 > _PORT_RULES_MAX:
+            return None
+        numbers.update(range(first, last + 1))
+    return numbers
+
+
+def _do(what: str, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except (OSError, ValueError) as problem:
+        raise BoundaryError(f"cannot {what}: {problem}") from problem

@@ -1,0 +1,152 @@
+"""The deputy does the agent's connects, binds and listens, under the agent's own scope and with nothing more.
+
+It is a process beneath Landlock layer one with the agent's uid, and it acts on a descriptor and an address that the
+supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers, because any of them may
+block for minutes: at most WORKERS_MAX, then EAGAIN. Path-named sockets are opened once and connected to through the
+opened descriptor, so that the socket that was judged is the one that is reached.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+import struct
+import threading
+
+from remit.kernel.libc import socket_call
+from remit.protocol import Message, ProtocolError, Receiver, send
+
+WORKERS_MAX = 16
+_SO_PEERCRED = struct.Struct("=iII")
+
+
+def serve(channel: socket.socket) -> None:
+    """Answer the supervisor's requests until it hangs up.
+
+    A request is {id, do: connect | bind | listen | cancel, address: hex of a struct sockaddr, …} with the socket, and
+    for path-named addresses the agent's directory, as descriptors. The reply is {id, errno, …}.
+    """
+    deputy = _Deputy(channel)
+    receiver = Receiver(channel)
+    try:
+        while (request := receiver.wait()) is not None:
+            descriptors = receiver.take_descriptors(int(request.get("descriptors", 0)))
+            deputy.handle(request, descriptors)
+    except (ProtocolError, OSError):
+        return  # without the supervisor there is nobody to act for
+
+
+class _Deputy:
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._working: dict[int, socket.socket] = {}
+
+    def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
+        number, operation = int(request["id"]), request["do"]
+        if operation == "cancel":
+            self._cancel(number)
+            return
+        connection = socket.socket(fileno=descriptors[0])
+        directory = descriptors[1] if len(descriptors) > 1 else None
+        if operation == "connect":
+            self._start_connect(number, connection, directory, request)
+            return
+        try:
+            outcome = _bind(connection, directory, request) if operation == "bind" else _listen(connection, request)
+        except OSError as problem:
+            outcome = {"errno": problem.errno or errno.EIO}
+        connection.close()
+        if directory is not None:
+            os.close(directory)
+        self._reply(number, outcome)
+
+    def _start_connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+        with self._lock:
+            full = len(self._working) >= WORKERS_MAX
+            if not full:
+                self._working[number] = connection
+        if full:
+            connection.close()
+            if directory is not None:
+                os.close(directory)
+            self._reply(number, {"errno": errno.EAGAIN})
+            return
+        threading.Thread(target=self._connect, args=(number, connection, directory, request), daemon=True).start()
+
+    def _connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+        try:
+            if "path" in request:
+                outcome = _connect_path(connection, directory, request)
+            else:
+                address = bytes.fromhex(request["address"])
+                outcome = {"errno": socket_call("connect", connection.fileno(), address)}
+        except OSError as problem:
+            outcome = {"errno": problem.errno or errno.EIO}
+        with self._lock:
+            del self._working[number]
+        # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
+        connection.close()
+        if directory is not None:
+            os.close(directory)
+        self._reply(number, outcome)
+
+    def _cancel(self, number: int) -> None:
+        """The caller died: break its connect off so that the worker is free again."""
+        with self._lock:
+            connection = self._working.get(number)
+            if connection is not None:
+                try:
+                    connection.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass  # not connected yet, or already over
+
+    def _reply(self, number: int, outcome: Message) -> None:
+        with self._lock:
+            send(self._channel, {"id": number, **outcome})
+
+
+def _connect_path(connection: socket.socket, directory: int | None, request: Message) -> Message:
+    """Connect to a path-named socket if the supervisor knows its inode or granted its path."""
+    path = os.fsencode(request["path"])
+    opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        found = os.fstat(opened)
+        if not stat.S_ISSOCK(found.st_mode):
+            return {"errno": errno.ECONNREFUSED}
+        resolved = os.readlink(f"/proc/self/fd/{opened}")
+        known = [found.st_dev, found.st_ino] in request["known"]
+        if not known and resolved not in request["granted"]:
+            return {"errno": errno.EACCES, "refused": True, "path": resolved}
+        connection.connect(f"/proc/self/fd/{opened}")
+        pid, _, _ = _SO_PEERCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        # Listens go through the deputy, so a socket of this session answers with the deputy's own credentials; any
+        # other pid means that the path was switched to an outsider's socket after its inode had been noted.
+        if known and pid != os.getpid():
+            connection.shutdown(socket.SHUT_RDWR)
+            return {"errno": errno.EACCES, "refused": True, "path": resolved}
+        return {"errno": 0, "path": resolved}
+    finally:
+        os.close(opened)
+
+
+def _bind(connection: socket.socket, directory: int | None, request: Message) -> Message:
+    address = bytes.fromhex(request["address"])
+    if "path" not in request:
+        return {"errno": socket_call("bind", connection.fileno(), address)}
+    # Only this thread changes the directory or the umask; workers use neither.
+    if directory is not None:
+        os.fchdir(directory)
+    os.umask(int(request["umask"]))
+    outcome = socket_call("bind", connection.fileno(), address)
+    if outcome:
+        return {"errno": outcome}
+    made = os.stat(os.fsencode(request["path"]), follow_symlinks=False)
+    return {"errno": 0, "device": made.st_dev, "inode": made.st_ino}
+
+
+def _listen(connection: socket.socket, request: Message) -> Message:
+    connection.listen(int(request["backlog"]))
+    return {"errno": 0}

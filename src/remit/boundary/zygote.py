@@ -1,0 +1,208 @@
+"""The zygote is the first process inside the boundary and the parent of every program the agent is given.
+
+All programs of a session are its children, so that they share one Landlock domain (a later step may signal what an
+earlier one left running) and one seccomp listener. It does nothing but fork, exec and report. It stays in the caller's
+terminal session, so that job control works for what it starts, and ignores the terminal's signals itself.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from remit.boundary import apply, deputy
+from remit.errors import BoundaryError
+from remit.kernel import process
+from remit.plan import Plan
+from remit.protocol import Message, Receiver, send
+
+_TERMINAL_SIGNALS = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTERM,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+)
+_EXEC_FORMAT_STATUS = 126
+_NOT_FOUND_STATUS = 127
+
+
+def run(
+    plan: Plan,
+    temporary_directory: str,
+    channel: socket.socket,
+    deputy_channel: socket.socket,
+    dispositions: Mapping[int, Any],
+) -> None:
+    """Put up the walls, fork the deputy between the layers, hand over the listener, then serve. Never returns.
+
+    The first message on `channel` is {ready, deputy, killable} with the listener, or {failed, hint}.
+    """
+    supervisor = os.getppid()
+    try:
+        for number in _TERMINAL_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        apply.make_expendable()
+        process.set_dumpable(False)
+        process.die_with_parent(signal.SIGKILL, supervisor)
+        process.set_name("remit-zygote")
+        process.close_other_descriptors({channel.fileno(), deputy_channel.fileno()})
+        apply.drop_privileges()
+        apply.restrict_deputy_layer(plan, temporary_directory)
+        deputy_pid = os.fork()
+        if deputy_pid == 0:
+            _become_deputy(channel, deputy_channel)
+        deputy_channel.close()
+        apply.restrict_agent_layer(plan, temporary_directory)
+        children = _ChildSignal()
+        apply.set_limits(plan)
+        listener, killable = apply.install_filter(plan)
+    except BoundaryError as problem:
+        send(channel, {"failed": problem.message, "hint": problem.hint})
+        os._exit(1)
+    except Exception as problem:
+        send(channel, {"failed": f"cannot set up the boundary: {problem}", "hint": None})
+        os._exit(1)
+    send(channel, {"ready": True, "deputy": deputy_pid, "killable": killable, "descriptors": 1}, (listener,))
+    os.close(listener)
+    try:
+        _serve(channel, children, dispositions)
+    finally:
+        os._exit(0)
+
+
+def _become_deputy(channel: socket.socket, deputy_channel: socket.socket) -> None:
+    parent = os.getppid()
+    channel.close()
+    process.die_with_parent(signal.SIGKILL, parent)
+    process.set_name("remit-deputy")
+    # Its standard streams are the agent's; it must neither hold a terminal nor keep a pipe's reader waiting.
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    deputy.serve(deputy_channel)
+    os._exit(0)
+
+
+class _ChildSignal:
+    """Turns SIGCHLD into something that poll can wait for."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def clear(self) -> None:
+        try:
+            os.read(self._reader, 4096)
+        except BlockingIOError:
+            pass
+
+
+def _serve(channel: socket.socket, children: _ChildSignal, dispositions: Mapping[int, Any]) -> None:
+    receiver = Receiver(channel)
+    spawns: dict[int, int] = {}
+    poller = select.poll()
+    poller.register(channel, select.POLLIN)
+    poller.register(children, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poller.poll()}
+        if children.fileno() in ready:
+            children.clear()
+            _reap(channel, spawns)
+        if channel.fileno() in ready:
+            if not receiver.read():
+                return
+            while (request := receiver.next()) is not None:
+                streams = receiver.take_descriptors(int(request["descriptors"]))
+                _spawn(channel, request, streams, spawns, dispositions)
+
+
+def _spawn(
+    channel: socket.socket,
+    request: Message,
+    streams: tuple[int, ...],
+    spawns: dict[int, int],
+    dispositions: Mapping[int, Any],
+) -> None:
+    """Fork one program. It waits for a byte until the supervisor has been told its pid, so that its first question
+    never comes from a stranger."""
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    try:
+        pid = os.fork()
+    except OSError as problem:
+        pid = -1
+        send(channel, {"refused": request["id"], "errno": problem.errno})
+    if pid == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        _execute(request, streams, dispositions)
+    os.close(reader)
+    if pid > 0:
+        spawns[pid] = request["id"]
+        send(channel, {"spawned": request["id"], "pid": pid})
+        os.write(writer, b"\n")
+    os.close(writer)
+    for number in streams:
+        os.close(number)
+
+
+def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any]) -> None:
+    """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns."""
+    status = _EXEC_FORMAT_STATUS
+    name = request["arguments"][0]
+    try:
+        signal.set_wakeup_fd(-1)
+        if request["new_session"]:
+            os.setsid()
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+        os.chdir(request["directory"])
+        for number, disposition in dispositions.items():
+            signal.signal(number, disposition)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        program = _find_program(name, request["environment"].get("PATH", os.defpath))
+        if program is None:
+            status = _NOT_FOUND_STATUS
+            raise FileNotFoundError("not found")
+        os.execve(program, request["arguments"], request["environment"])
+    except OSError as problem:
+        os.write(2, os.fsencode(f"remit: cannot run {name}: {problem.strerror or problem}\n"))
+    except Exception as problem:
+        os.write(2, os.fsencode(f"remit: cannot run {name}: {problem}\n"))
+    finally:
+        os._exit(status)
+
+
+def _find_program(name: str, path: str) -> str | None:
+    if "/" in name:
+        return name if os.path.exists(name) else None
+    for directory in path.split(os.pathsep):
+        candidate = os.path.join(directory or ".", name)
+        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+            return candidate
+    return None
+
+
+def _reap(channel: socket.socket, spawns: dict[int, int]) -> None:
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        if pid in spawns:
+            send(channel, {"exited": spawns.pop(pid), "status": status})
+        else:
+            # The deputy: without it nothing can act for the agent, and the supervisor ends the session.
+            send(channel, {"lost": "deputy", "status": status})

@@ -1,0 +1,69 @@
+"""Talks to a running session over its control socket, as the same user and from outside."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+from remit.errors import RemitError
+from remit.evidence.locate import find_evidence, sessions_root
+from remit.protocol import Message, ProtocolError, Receiver, send
+
+CONTROL_SOCKET = "control.sock"
+
+
+class Client:
+    """One connection to one session. Raises RemitError when the session is not running or refuses."""
+
+    def __init__(self, name: str | None) -> None:
+        self.evidence = _running() if name is None else find_evidence(name)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        holder = os.open(self.evidence, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._socket.connect(f"/proc/self/fd/{holder}/{CONTROL_SOCKET}")
+        except OSError as problem:
+            raise RemitError(
+                f"the session is not running: {self.evidence.name}", hint=f"remit report {self.evidence}"
+            ) from problem
+        finally:
+            os.close(holder)
+        self._receiver = Receiver(self._socket)
+        self._last = 0
+
+    def ask(self, message: Message, descriptors: tuple[int, ...] = ()) -> Any:
+        """Send one request and return its answer; news that arrive before it are kept out of the way."""
+        self._last += 1
+        try:
+            send(self._socket, {**message, "request": self._last, "descriptors": len(descriptors)}, descriptors)
+            while (reply := self._receiver.wait()) is not None:
+                if reply.get("request") == self._last:
+                    if "error" in reply:
+                        raise RemitError(f"the session refused: {reply['error']}")
+                    return reply.get("ok")
+        except (OSError, ProtocolError) as problem:
+            raise RemitError(f"lost the session: {problem}") from problem
+        raise RemitError("the session hung up", hint="only the session's own user, from outside it, may steer it")
+
+    def wait_for_end(self, spawn: int) -> int | None:
+        """The wait status of a program, or None when the session ended first."""
+        try:
+            while (news := self._receiver.wait()) is not None:
+                if news.get("exited") == spawn:
+                    return int(news["status"])
+        except (OSError, ProtocolError):
+            pass
+        return None
+
+
+def _running() -> Path:
+    """The only running session of this user."""
+    root = sessions_root()
+    running = [path.parent for path in sorted(root.glob(f"*/{CONTROL_SOCKET}"))]
+    if len(running) == 1:
+        return running[0]
+    if not running:
+        raise RemitError("no session is running", hint="remit run -- COMMAND")
+    names = " ".join(path.name for path in running)
+    raise RemitError(f"more than one session is running: {names}", hint=f"--session {running[-1].name}")

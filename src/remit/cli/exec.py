@@ -1,0 +1,52 @@
+"""Run a command inside a session that is already running, charged to one step.
+
+examples:
+  remit exec --step call_7 --tool bash -- make test
+  remit exec --session 20260101T120000-1a2b3c4d --step call_8 -- bash -c 'ls'
+
+The step begins when the command starts and ends with it. The exit status is the command's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from remit.cli.client import Client
+from remit.errors import RemitError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--session", metavar="ID", help="which session (default: the only one that is running)")
+    parser.add_argument("--step", metavar="ID", required=True, help="the step's id, such as the tool call's")
+    parser.add_argument("--tool", default="exec", help="the tool's name (default: exec)")
+    parser.add_argument("--phase", help="the phase this step belongs to")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="what to run")
+
+
+def run(options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise RemitError("no command given", hint="remit exec --step ID -- COMMAND [ARGUMENT]...")
+    client = Client(options.session)
+    mark = {"do": "step", "step": options.step, "tool": options.tool, "phase": options.phase}
+    client.ask({**mark, "mark": "begin", "arguments": {"command": command}})
+    try:
+        spawn = client.ask(
+            {
+                "do": "spawn",
+                "step": options.step,
+                "arguments": command,
+                "environment": None,
+                "directory": os.getcwd(),
+                "new_session": True,
+            },
+            (0, 1, 2),
+        )
+        status = client.wait_for_end(spawn)
+    finally:
+        client.ask({**mark, "mark": "end"})
+    if status is None:
+        raise RemitError("the session ended before the command did", hint=f"remit report {client.evidence}")
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

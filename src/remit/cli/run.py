@@ -1,0 +1,131 @@
+"""Run a command inside its scope, with its output and exit status untouched.
+
+examples:
+  remit run -- make test
+  remit run --scope scope.yaml --label rollout=17 -- ./agent.sh
+  remit run --report report.json --fail-on high -- python3 agent.py
+
+exit status: the command's own; 126, 127 and 128+n as shells give them; 119 ended by a budget or a full disk, 120 by a
+verdict (or findings at or above --fail-on), 121 scope error, 122 wall gap not accepted, 123 the boundary could not be
+set up, 124 evidence cannot be written, 125 a fault of remit's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+from remit.boundary.cache import load_plan
+from remit.cli.launcher import Ended, Request, launch
+from remit.evidence.locate import sessions_root
+from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError
+
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_session_arguments(parser)
+    parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON when the session ends")
+    parser.add_argument(
+        "--fail-on",
+        choices=("never", *SEVERITIES),
+        default="never",
+        help="exit 120 when there is a finding of at least this severity (default: never)",
+    )
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="what to run")
+
+
+def add_session_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that starts a session."""
+    parser.add_argument("--scope", metavar="FILE", type=Path, help="the task's scope (default: the built-in one)")
+    parser.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
+    parser.add_argument("--tier", choices=("auto", "user"), default="auto", help="which walls and sight (default: auto)")
+    parser.add_argument("--evidence", metavar="DIR", type=Path, help="a new directory for the evidence")
+    parser.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="put a label on the session")
+    parser.add_argument(
+        "--accept-gap", metavar="NAME", action="append", default=[], help="start although this wall cannot be built"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise RemitError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
+    plan = load_plan(
+        options.scope,
+        workspace=options.workspace or Path.cwd(),
+        environment=dict(os.environ),
+        evidence_root=sessions_root(),
+        accept_gaps=options.accept_gap,
+    )
+    ended = launch(
+        Request(
+            plan=plan,
+            arguments=tuple(command),
+            environment=os.environ,
+            labels=parse_labels(options.label),
+            evidence=options.evidence,
+            accept_gaps=tuple(options.accept_gap),
+        )
+    ).wait()
+    if options.report is not None:
+        _write_report(ended, options.report)
+    _notice(ended)
+    return exit_status(ended, options.fail_on)
+
+
+def exit_status(ended: Ended, fail_on: str) -> int:
+    """What `remit run` returns for a session that ended so."""
+    if ended.ended_by.startswith("verdict"):
+        return EXIT_VERDICT
+    if ended.ended_by.startswith("compute."):
+        return EXIT_BUDGET
+    if fail_on != "never":
+        threshold = SEVERITIES.index(fail_on)
+        if any(SEVERITIES.index(severity) >= threshold for severity in ended.severities):
+            return EXIT_VERDICT
+    if ended.ended_by == "operator":
+        return 128 + signal.SIGKILL
+    if ended.status is None:
+        return EXIT_INTERNAL
+    code = os.waitstatus_to_exitcode(ended.status)
+    return code if code >= 0 else 128 - code
+
+
+def parse_labels(words: list[str]) -> dict[str, str]:
+    """KEY=VALUE words as a table. Raises RemitError on a word without `=`."""
+    labels = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not key:
+            raise RemitError(f"a label must be KEY=VALUE: {word}", hint="--label rollout=17")
+        labels[key] = value
+    return labels
+
+
+def _write_report(ended: Ended, path: Path) -> None:
+    # Imported late: the agent has long run when a report is wanted.
+    import json
+
+    from remit.report.summary import build_report
+
+    try:
+        path.write_text(json.dumps(build_report(ended.evidence), indent=2) + "\n", encoding="utf-8")
+    except OSError as problem:
+        raise RemitError(f"cannot write the report {path}: {problem.strerror}") from problem
+
+
+def _notice(ended: Ended) -> None:
+    """One line on stderr, unless it is a terminal that the command shares: then the report has it."""
+    if os.isatty(2):
+        return
+    parts = []
+    if ended.severities:
+        parts.append(f"{len(ended.severities)} finding{'s' if len(ended.severities) > 1 else ''}")
+    if ended.exit_source == "remit":
+        parts.append(f"ended by {ended.ended_by}")
+    if parts:
+        print(f"remit: {', '.join(parts)}; remit report {ended.session}", file=sys.stderr)

@@ -1,0 +1,64 @@
+"""The host process of a session that a harness drives: `python -m remit.cli.session FD OPTIONS`, for remit.Session only.
+
+Its last word on stdout is one JSON object, {ended: …} or {failed, hint, exit_status}.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from remit.boundary.cache import load_plan
+from remit.cli.launcher import Request, launch
+from remit.errors import RemitError
+from remit.evidence.locate import sessions_root
+from remit.evidence.reader import read_records
+
+
+def main() -> None:
+    harness = socket.socket(fileno=int(sys.argv[1]))
+    options = json.loads(sys.argv[2])
+    try:
+        word: dict[str, Any] = {"ended": _host(harness, options)}
+    except RemitError as problem:
+        word = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
+    print(json.dumps(word))
+
+
+def _host(harness: socket.socket, options: dict[str, Any]) -> dict[str, Any]:
+    scope = options["scope"]
+    plan = load_plan(
+        None if scope is None else Path(scope),
+        workspace=Path(options["workspace"]),
+        environment=dict(os.environ),
+        evidence_root=sessions_root(),
+        accept_gaps=options["accept_gaps"],
+    )
+    os.chdir(options["workspace"])
+    ended = launch(
+        Request(
+            plan=plan,
+            arguments=None,
+            environment=os.environ,
+            labels=options["labels"],
+            evidence=None if options["evidence"] is None else Path(options["evidence"]),
+            accept_gaps=tuple(options["accept_gaps"]),
+            task=options["task"],
+            harness=harness,
+        )
+    ).wait()
+    findings = [record["finding"] for record in read_records(ended.evidence) if record["kind"] == "finding"]
+    return {
+        "exit_source": ended.exit_source,
+        "ended_by": ended.ended_by,
+        "denials": ended.denials,
+        "findings": findings,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""The supervisor process from its fork to its exit: boundary, header record, loop, and one last word to the launcher."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remit import __version__
+from remit.boundary.launch import Boundary, start_boundary
+from remit.errors import RemitError
+from remit.evidence.writer import EvidenceWriter
+from remit.kernel import proc, process
+from remit.plan import Plan
+from remit.protocol import Receiver, send
+from remit.supervisor.engine_pipe import EnginePipe
+from remit.supervisor.loop import Supervisor
+
+if TYPE_CHECKING:
+    from remit.cli.launcher import Request
+
+_IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP, signal.SIGPIPE)
+_DESCRIPTORS_WANTED = 65536  # two for each live process, at most
+
+
+def main(
+    *,
+    request: Request,
+    session: str,
+    evidence: Path,
+    temporary_directory: str,
+    dispositions: Mapping[int, Any],
+    channel: socket.socket,
+    doorbell: int,
+    output: int,
+) -> None:
+    """Run one session and exit. Never returns."""
+    try:
+        message = _supervise(
+            request, session, evidence, temporary_directory, dispositions, channel, EnginePipe(doorbell, output)
+        )
+    except RemitError as problem:
+        message = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
+    except Exception as problem:
+        message = {"failed": f"the supervisor failed: {problem!r}", "hint": None, "exit_status": 125}
+    try:
+        channel.setblocking(True)
+        send(channel, message)
+    finally:
+        os._exit(0)
+
+
+def _supervise(
+    request: Request,
+    session: str,
+    evidence: Path,
+    temporary_directory: str,
+    dispositions: Mapping[int, Any],
+    channel: socket.socket,
+    engine: EnginePipe,
+) -> dict[str, Any]:
+    launcher = os.getppid()
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    process.set_child_subreaper()
+    process.set_name("remit-supervisor")
+    writer = EvidenceWriter(evidence)
+    boundary = start_boundary(request.plan, temporary_directory, dispositions)
+    # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
+    os.setsid()
+    _raise_descriptor_limit()
+    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
+    supervisor.record("session", **_header(request, session, boundary, launcher))
+    _listen_to_launcher(supervisor, channel)
+    environment = command_environment(request.plan, request.environment, temporary_directory)
+    supervisor.requests.environment = environment
+    if request.arguments is not None:
+        supervisor.start_command(
+            {
+                "arguments": list(request.arguments),
+                "environment": environment,
+                "directory": os.getcwd(),
+                "new_session": False,
+            }
+        )
+    else:
+        assert request.harness is not None
+        supervisor.steps.controllers.add(os.getppid())
+        ready = {"session": session, "evidence": str(evidence), "environment": environment}
+        send(request.harness, {"ready": ready})
+        supervisor.serve_harness(request.harness)
+    _release_terminal()
+    outcome = supervisor.run()
+    return {
+        "status": outcome.status,
+        "exit_source": outcome.exit_source,
+        "ended_by": outcome.ended_by,
+        "severities": engine.severities,
+        "denials": supervisor.denials,
+    }
+
+
+def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directory: str) -> dict[str, str]:
+    """The agent's environment: what the scope passes and sets, and nothing else."""
+    kept = {
+        name: value
+        for name, value in caller.items()
+        if any(name == rule or (rule.endswith("*") and name.startswith(rule[:-1])) for rule in plan.environment.keep)
+    }
+    kept["TMPDIR"] = temporary_directory
+    made = {name: value.replace("$TMPDIR", temporary_directory) for name, value in plan.environment.set.items()}
+    return kept | made
+
+
+def _listen_to_launcher(supervisor: Supervisor, channel: socket.socket) -> None:
+    receiver = Receiver(channel)
+
+    def ready(events: int) -> None:
+        if not receiver.read():
+            supervisor.launcher_gone()
+            return
+        while (message := receiver.next()) is not None:
+            supervisor.signal_command(int(message["signal"]))
+
+    supervisor.watch_launcher(channel.fileno(), ready)
+
+
+def _release_terminal() -> None:
+    """The agent's standard streams are its own: holding them would keep a pipe's reader waiting."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    os.close(null)
+
+
+def _raise_descriptor_limit() -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS_WANTED), hard))
+
+
+def _header(request: Request, session: str, boundary: Boundary, launcher: int) -> dict[str, Any]:
+    plan = request.plan
+    accepted = set(request.accept_gaps)
+    return {
+        "session": session,
+        "boot_id": proc.boot_id(),
+        "version": __version__,
+        "tier": "user",
+        "sight": "normal",
+        "task": request.task or plan.task,
+        "purpose": plan.purpose,
+        "labels": dict(request.labels),
+        "arguments": list(request.arguments) if request.arguments is not None else None,
+        "workspace": plan.workspace,
+        "scope": plan.scope,
+        "scope_digest": plan.scope_digest,
+        "host": {
+            "kernel": os.uname().release,
+            "machine": os.uname().machine,
+            "name": os.uname().nodename,
+            "landlock_abi": plan.landlock_abi,
+            "questions_killable": boundary.killable,
+            "questions_synchronous": boundary.synchronous,
+        },
+        "walls": [{"name": wall.name, "strength": wall.strength, "held": wall.held} for wall in plan.walls],
+        "gaps": [
+            {
+                "name": gap.name,
+                "kind": gap.kind,
+                "accepted": gap.accepted or gap.name in accepted,
+                "reason": gap.reason,
+            }
+            for gap in plan.gaps
+        ],
+        "respond": plan.respond,
+        "limits": {
+            "processes": plan.limits.processes,
+            "cpu": plan.limits.cpu,
+            "memory": plan.limits.memory,
+            "wall": plan.limits.wall,
+        },
+        "user": os.getuid(),
+        "supervisor": os.getpid(),
+        "zygote": boundary.zygote,
+        "deputy": boundary.deputy,
+        "launcher": launcher,
+    }

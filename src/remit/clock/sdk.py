@@ -1,0 +1,263 @@
+"""A session driven by a harness that stands outside the boundary, so that its step marks prove.
+
+    with remit.Session(workspace="/work/repository") as session:
+        with session.step("call_1", tool="bash", arguments={"command": "make test"}):
+            done = session.run(["bash", "-c", "make test"], capture_output=True, text=True)
+
+The agent's programs run inside; the harness, its model client and its credentials stay outside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from remit.clock.channel import Channel
+from remit.clock.program import Program, Stream
+from remit.errors import BoundaryError, EvidenceError, RemitError, ScopeError, WallGapError
+from remit.session import SessionEnded, SessionResult
+
+_current_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("remit_step", default=None)
+_CLOSE_SECONDS = 30.0
+
+
+class Session:
+    """One session of one task. Use as a context manager; leaving it ends whatever still runs inside.
+
+    Raises ScopeError, WallGapError, BoundaryError or EvidenceError on entry, before any program has run.
+    `evidence` and `id` are valid inside; `result` after leaving.
+    """
+
+    def __init__(
+        self,
+        scope: str | os.PathLike[str] | None = None,
+        *,
+        workspace: str | os.PathLike[str] | None = None,
+        task: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        evidence: str | os.PathLike[str] | None = None,
+        accept_gaps: Sequence[str] = (),
+    ) -> None:
+        self._options = {
+            "scope": None if scope is None else os.path.abspath(scope),
+            "workspace": os.path.abspath(workspace or os.getcwd()),
+            "task": task,
+            "labels": dict(labels or {}),
+            "evidence": None if evidence is None else os.path.abspath(evidence),
+            "accept_gaps": list(accept_gaps),
+        }
+        self.id = ""
+        self.evidence = Path()
+        self.result: SessionResult | None = None
+        self._environment: dict[str, str] = {}
+        self._over = threading.Event()
+
+    def __enter__(self) -> Session:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            # -I: the agent's workspace is often the current directory, and nothing of it may be imported here.
+            self._host = subprocess.Popen(
+                [sys.executable, "-I", "-m", "remit.cli.session", str(theirs.fileno()), json.dumps(self._options)],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        self._channel = Channel(ours, closed=self._over.set)
+        greeting = self._channel.greet()
+        if greeting is None or "ready" not in greeting:
+            ours.close()
+            raise self._failure()
+        self.id = greeting["ready"]["session"]
+        self.evidence = Path(greeting["ready"]["evidence"])
+        self._environment = greeting["ready"]["environment"]
+        self._channel.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(SessionEnded):
+            self._channel.ask({"do": "finish"})
+        self._over.wait(_CLOSE_SECONDS)
+        self._channel.close()
+        ended = self._last_word()
+        if "ended" not in ended:
+            if kind is None:
+                raise _error(ended)
+            return
+        self.result = SessionResult(**ended["ended"])
+
+    @contextlib.contextmanager
+    def step(self, id: str, *, tool: str, arguments: Any = None, phase: str | None = None) -> Iterator[str]:
+        """Everything started inside is charged to this step. Ids are unique in a session; raises SessionEnded."""
+        self._channel.ask(
+            {"do": "step", "mark": "begin", "step": id, "tool": tool, "arguments": arguments, "phase": phase}
+        )
+        token = _current_step.set(id)
+        try:
+            yield id
+        finally:
+            _current_step.reset(token)
+            # A step that the session's end cut short is closed by that end.
+            with contextlib.suppress(SessionEnded):
+                self._channel.ask({"do": "step", "mark": "end", "step": id})
+
+    def popen(
+        self,
+        arguments: Sequence[str],
+        *,
+        step: str | None = None,
+        stdin: Stream = subprocess.DEVNULL,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        text: bool = False,
+    ) -> Program:
+        """Start a program inside the boundary, charged to `step` or to the step that surrounds the call.
+
+        `env` is added to the environment that the scope grants. Standard input is empty unless given: a background
+        process that could still be told what to do would blur which step caused what.
+        """
+        return Program(
+            self._channel,
+            [os.fspath(word) for word in arguments],
+            step=step if step is not None else _current_step.get(),
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            environment={**self._environment, **(env or {})},
+            directory=os.path.abspath(cwd or str(self._options["workspace"])),
+            text=text,
+        )
+
+    def run(
+        self,
+        arguments: Sequence[str],
+        *,
+        step: str | None = None,
+        input: Any = None,
+        capture_output: bool = False,
+        stdout: Stream = None,
+        stderr: Stream = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+        text: bool = False,
+        timeout: float | None = None,
+        check: bool = False,
+    ) -> subprocess.CompletedProcess[Any]:
+        """subprocess.run, inside the boundary. On timeout the program is killed and TimeoutExpired raised."""
+        if capture_output:
+            stdout = stderr = subprocess.PIPE
+        program = self.popen(
+            arguments,
+            step=step,
+            stdin=subprocess.PIPE if input is not None else subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env=env,
+            text=text,
+        )
+        try:
+            output, errors = program.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(SessionEnded):
+                program.kill()
+            raise
+        status = program.wait()
+        if check and status:
+            raise subprocess.CalledProcessError(status, program.args, output, errors)
+        return subprocess.CompletedProcess(program.args, status, output, errors)
+
+    def freeze(self) -> int:
+        """Stop every process of the session; returns how many."""
+        return int(self._channel.ask({"do": "freeze"}))
+
+    def resume(self) -> int:
+        return int(self._channel.ask({"do": "resume"}))
+
+    def kill(self) -> None:
+        """End the session now, with everything in it."""
+        with contextlib.suppress(SessionEnded):
+            self._channel.ask({"do": "kill"})
+
+    def _last_word(self) -> dict[str, Any]:
+        output, _ = self._host.communicate()
+        try:
+            word: dict[str, Any] = json.loads(output)
+        except ValueError:
+            return {"failed": "the session host died", "hint": None, "exit_status": 125}
+        return word
+
+    def _failure(self) -> RemitError:
+        return _error(self._last_word())
+
+
+class AsyncSession:
+    """`Session` for asyncio: the same calls, awaited; each blocking one runs in a thread."""
+
+    def __init__(self, scope: str | os.PathLike[str] | None = None, **options: Any) -> None:
+        self._session = Session(scope, **options)
+
+    async def __aenter__(self) -> AsyncSession:
+        await asyncio.to_thread(self._session.__enter__)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._session.__exit__, kind, problem, trace)
+
+    @property
+    def evidence(self) -> Path:
+        return self._session.evidence
+
+    @property
+    def id(self) -> str:
+        return self._session.id
+
+    @property
+    def result(self) -> SessionResult | None:
+        return self._session.result
+
+    @contextlib.asynccontextmanager
+    async def step(self, id: str, *, tool: str, arguments: Any = None, phase: str | None = None) -> AsyncIterator[str]:
+        step = self._session.step(id, tool=tool, arguments=arguments, phase=phase)
+        # Entered here, not in a thread: the step is carried by a context variable of this task.
+        with step as entered:
+            yield entered
+
+    async def run(self, arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
+        return await asyncio.to_thread(self._session.run, arguments, **options)
+
+    async def popen(self, arguments: Sequence[str], **options: Any) -> Program:
+        return await asyncio.to_thread(self._session.popen, arguments, **options)
+
+    async def freeze(self) -> int:
+        return await asyncio.to_thread(self._session.freeze)
+
+    async def resume(self) -> int:
+        return await asyncio.to_thread(self._session.resume)
+
+    async def kill(self) -> None:
+        await asyncio.to_thread(self._session.kill)
+
+
+def _error(word: Mapping[str, Any]) -> RemitError:
+    for kind in (ScopeError, WallGapError, BoundaryError, EvidenceError):
+        if word.get("exit_status") == kind.exit_status:
+            return kind(str(word["failed"]), hint=word.get("hint"))
+    return RemitError(str(word.get("failed", "the session ended without a word")), hint=word.get("hint"))

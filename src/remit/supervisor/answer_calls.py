@@ -1,0 +1,111 @@
+"""Answers decided from registers alone: process creation, and the dangerous calls that no scope grants."""
+
+from __future__ import annotations
+
+import errno
+import signal
+from collections.abc import Callable
+
+from remit.kernel import proc
+from remit.kernel.seccomp import Question
+from remit.supervisor.answers import Answer, Desk, Proceed, Return, record_refusal
+from remit.supervisor.processes import Process
+
+# clone(2), unshare(2): every namespace flag, and CLONE_PARENT, which would give the child another parent than its own.
+CLONE_NEW = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00000080
+CLONE_PARENT = 0x00008000
+_LOW = 0xFFFFFFFF
+_PR_SET_DUMPABLE = 4
+_PRIO_PROCESS = 0
+_IOPRIO_WHO_PROCESS = 1
+
+_NAMESPACE_CLAUSE = "nested-sandbox: refuse"
+_CALL_CLAUSE = "no grant names this system call"
+
+
+def create_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """fork, vfork, and clone that makes a process: allowed within processes.at-most and without namespaces."""
+    flags = question.arguments[0] & _LOW if name == "clone" else signal.SIGCHLD
+    if flags & (CLONE_NEW & ~0x80):  # 0x80 is CLONE_NEWTIME only for unshare and clone3; here it is the exit signal
+        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _NAMESPACE_CLAUSE)
+    if flags & CLONE_PARENT:
+        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
+    at_most = desk.plan.limits.processes
+    if at_most is not None and desk.processes.expected() >= at_most:
+        return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most")
+    process.pending_forks += 1
+    return Proceed()
+
+
+def exit_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """Before a process goes, meet its children and note what it used."""
+    process.exit_status = (question.arguments[0] & 0xFF) << 8
+    if process.pending_forks:
+        desk.processes.adopt_children(process)
+        process.pending_forks = 0
+    process.cpu = proc.read_stat(process.pid).cpu
+    return Proceed()
+
+
+def set_process_option(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """PR_SET_DUMPABLE succeeds without effect, for a process that cannot be read cannot be watched; agents and keys
+    rings set it in good faith. PR_SET_CHILD_SUBREAPER would hide whose child an orphan is."""
+    if question.arguments[0] & _LOW == _PR_SET_DUMPABLE:
+        return Return(0)
+    return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
+
+
+def leave_namespaces(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """unshare: fine for what a process shares with its threads, refused for namespaces."""
+    if question.arguments[0] & CLONE_NEW:
+        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _NAMESPACE_CLAUSE)
+    return Proceed()
+
+
+def act_on_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """Calls that change another process's limits or scheduling: only among the session's own processes."""
+    which, target = question.arguments[0] & _LOW, question.arguments[0] & _LOW
+    if name in ("setpriority", "ioprio_set"):
+        target = question.arguments[1] & _LOW
+        single = _PRIO_PROCESS if name == "setpriority" else _IOPRIO_WHO_PROCESS
+        if which != single:
+            return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
+    if target == 0 or desk.processes.owner(target) is not None:
+        return Proceed()
+    return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
+
+
+def refuse(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """Everything else that became a question: no scope can grant it."""
+    error = {
+        # What is not there cannot be waited for: libraries that find these missing go on without them.
+        "io_uring_setup": errno.ENOSYS,
+        "io_uring_enter": errno.ENOSYS,
+        "io_uring_register": errno.ENOSYS,
+        "seccomp": errno.EBUSY,
+    }.get(name, errno.EPERM)
+    return record_refusal(desk, "privilege", process, name, question, error, _CALL_CLAUSE)
+
+
+Handler = Callable[[Desk, Process, Question, str], Answer]
+
+HANDLERS: dict[str, Handler] = {
+    "fork": create_process,
+    "vfork": create_process,
+    "clone": create_process,
+    "exit_group": exit_process,
+    "prctl": set_process_option,
+    "unshare": leave_namespaces,
+    **dict.fromkeys(
+        (
+            "prlimit64",
+            "sched_setaffinity",
+            "sched_setscheduler",
+            "sched_setparam",
+            "sched_setattr",
+            "setpriority",
+            "ioprio_set",
+        ),
+        act_on_process,
+    ),
+}

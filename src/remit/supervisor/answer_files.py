@@ -1,0 +1,142 @@
+"""Opens for writing are witnessed, not decided: Landlock enforces, the record says what was asked and what must follow.
+
+The path is resolved by the kernel through a path-only descriptor, from where the caller stands. The argument may have
+raced; the record says so (`predicted`), and the wall does not depend on it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from remit.kernel import proc
+from remit.kernel.seccomp import Question
+from remit.supervisor.answers import Answer, Desk, Proceed
+from remit.supervisor.processes import Process
+
+_AT_FDCWD = -100 & 0xFFFFFFFF
+_LOW = 0xFFFFFFFF
+_ACCESS_MODE = 3
+# Written by every shell and saying nothing about what a task does.
+_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
+_GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+
+
+def open_for_writing(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """open, openat, openat2 and creat: record what would be written, then let Landlock decide."""
+    directory, address, flags = _arguments(question, name)
+    if not flags & (_ACCESS_MODE | os.O_CREAT | os.O_TRUNC):
+        return Proceed()  # openat2 always asks, because its flags are in memory
+    asked = os.fsdecode(proc.read_string(question.pid, address))
+    path, found = resolve(question.pid, directory, asked, flags)
+    if path.startswith(_GPU_DEVICES):
+        _record_device(desk, process, asked, path, found, flags)
+    elif path not in _PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
+        _record_open(desk, process, asked, path, found, flags)
+    return Proceed()
+
+
+def resolve(pid: int, directory: int, asked: str, flags: int = 0) -> tuple[str, bool]:
+    """The path as the kernel resolves it for `pid`, and whether something is there. Never raises for a missing one."""
+    start = _starting_point(pid, directory, asked)
+    no_follow = flags & os.O_NOFOLLOW
+    try:
+        return _resolve_existing(start, no_follow, pid), True
+    except OSError as problem:
+        if problem.errno != errno.ENOENT:
+            return asked if asked.startswith("/") else start, False
+    parent, _, last = start.rstrip("/").rpartition("/")
+    try:
+        return f"{_resolve_existing(parent or '/', 0, pid).rstrip('/')}/{last}", False
+    except OSError:
+        return asked if asked.startswith("/") else start, False
+
+
+def granted(desk: Desk, path: str, access: str) -> str | None:
+    """The clause that grants `access` on `path`, or None."""
+    for grant in desk.plan.files:
+        if access in grant.access:
+            root = grant.path.replace("$TMPDIR", desk.temporary_directory)
+            if path == root or path.startswith(root.rstrip("/") + "/"):
+                return grant.clause
+    return None
+
+
+def _arguments(question: Question, name: str) -> tuple[int, int, int]:
+    arguments = question.arguments
+    if name == "open":
+        return _AT_FDCWD, arguments[0], arguments[1] & _LOW
+    if name == "creat":
+        return _AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+    if name == "openat2":
+        how = proc.read_memory(question.pid, arguments[2], 8)  # struct open_how begins with u64 flags
+        return arguments[0] & _LOW, arguments[1], int.from_bytes(how, "little") & _LOW
+    return arguments[0] & _LOW, arguments[1], arguments[2] & _LOW
+
+
+def _starting_point(pid: int, directory: int, asked: str) -> str:
+    # These name the caller, and resolved here they would name the supervisor.
+    for own, theirs in (
+        ("/proc/self/", f"/proc/{pid}/"),
+        ("/proc/thread-self/", f"/proc/{pid}/"),
+        ("/dev/fd/", f"/proc/{pid}/fd/"),
+    ):
+        if asked.startswith(own):
+            return theirs + asked[len(own) :]
+    if asked in ("/dev/stdin", "/dev/stdout", "/dev/stderr"):
+        return f"/proc/{pid}/fd/{('in', 'out', 'err').index(asked.removeprefix('/dev/std'))}"
+    if asked.startswith("/"):
+        return asked
+    if directory == _AT_FDCWD:
+        return f"/proc/{pid}/cwd/{asked}"
+    return f"/proc/{pid}/fd/{directory}/{asked}" if asked else f"/proc/{pid}/fd/{directory}"
+
+
+def _resolve_existing(path: str, no_follow: int, pid: int) -> str:
+    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | no_follow)
+    try:
+        found = os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+    own = f"/proc/{os.getpid()}/"  # a symbolic link to /proc/self led to us instead of the caller
+    return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) else found
+
+
+def _record_open(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
+    clause = granted(desk, path, "write")
+    if clause is None and not found and not flags & os.O_CREAT:
+        return  # nothing there to write to: a search, not an act
+    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause)
+
+
+def _record_device(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
+    clause = granted(desk, path, "write")
+    error = (errno.EACCES if clause is None else 0) if found else errno.ENOENT
+    more = {"class": "gpu", "absent": not found}
+    _record(desk, "device", process, asked, path, flags, error, clause, refused=error == errno.EACCES, **more)
+
+
+def _record(
+    desk: Desk,
+    kind: str,
+    process: Process,
+    asked: str,
+    path: str,
+    flags: int,
+    error: int,
+    clause: str | None,
+    **more: Any,
+) -> None:
+    members: dict[str, Any] = {
+        "process": process.identity,
+        "path": path,
+        "asked": asked,
+        "flags": flags,
+        "errno": error,
+        "refused": error != 0,
+        "wall": "landlock" if error else "",
+        "clause": clause or ("devices.gpu" if kind == "device" else "files.write"),
+        "predicted": True,
+    }
+    desk.record(kind, **(members | more))

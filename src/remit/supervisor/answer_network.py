@@ -1,0 +1,231 @@
+"""Sockets: what the scope grants, the deputy does; everything else is refused and recorded.
+
+The socket is taken from the caller by pidfd_getfd and the address is copied once, so the act is done on exactly what
+was judged, whatever the caller changes meanwhile.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from remit.kernel import pidfd, proc
+from remit.kernel.seccomp import Question
+from remit.protocol import Message
+from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
+from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.processes import Process
+
+_LOW = 0xFFFFFFFF
+_MSG_FASTOPEN = 0x20000000
+_EINPROGRESS = errno.EINPROGRESS
+
+Respond = Callable[[Question, int], None]
+
+
+class NetworkAnswers:
+    """Answers connect, bind, listen, socket and addressed sends. `respond` answers a question with an errno, later."""
+
+    def __init__(self, desk: Desk, deputy: DeputyClient, respond: Respond) -> None:
+        self._desk = desk
+        self._deputy = deputy
+        self._respond = respond
+        self._connect = GrantTable(desk.plan.connect)
+        self._listen = GrantTable(desk.plan.listen)
+        self._own_sockets: set[tuple[int, int]] = set()  # path-named sockets bound by this session: device, inode
+        self.connections: dict[tuple[str, int], Address] = {}  # (process, descriptor) -> peer, for flow samples
+
+    def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """connect: by the scope's table, done by the deputy."""
+        address, raw = _address(question, question.arguments[1], question.arguments[2])
+        if address.family in ("inet", "inet6"):
+            grant = self._connect.covering(address)
+            if grant is None:
+                return self._refuse("connect", process, address, "network.connect")
+            return self._delegate("connect", process, question, address, raw, grant.clause)
+        if address.family == "unix":
+            return self._delegate("connect", process, question, address, raw, "network.unix")
+        if address.family == "unspecified":
+            return self._delegate("connect", process, question, address, raw, "")
+        return self._refuse("connect", process, address, "network.connect")
+
+    def bind(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """bind: TCP by the scope's table; unix sockets wherever Landlock lets the deputy make one."""
+        address, raw = _address(question, question.arguments[1], question.arguments[2])
+        if address.family in ("inet", "inet6"):
+            grant = self._listen.covering(address)
+            if grant is None:
+                return self._refuse("bind", process, address, "network.listen", operation="bind")
+            return self._delegate("bind", process, question, address, raw, grant.clause)
+        if address.family == "unix":
+            return self._delegate("bind", process, question, address, raw, "files.write")
+        taken = _take(process, question)
+        try:
+            netlink = _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK
+        finally:
+            os.close(taken)
+        # Only route netlink sockets exist inside the boundary, and binding one reaches nobody.
+        return Proceed() if netlink else self._refuse("bind", process, address, "network.listen", operation="bind")
+
+    def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
+        taken = _take(process, question)
+        domain = _option(taken, socket.SO_DOMAIN)
+        clause = ""
+        address = Address("unix", "", 0)
+        if domain != socket.AF_UNIX:
+            address = _local_address(taken)
+            grant = self._listen.covering(address) if address.port else None
+            if grant is None:
+                os.close(taken)
+                return self._refuse("bind", process, address, "network.listen", operation="listen")
+            clause = grant.clause
+        request: Message = {"do": "listen", "backlog": _signed(question.arguments[1])}
+        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen")
+        return Later()
+
+    def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """socket and socketpair outside the allow-list: the filter lets the others through by itself."""
+        family, kind, protocol = (value & _LOW for value in question.arguments[:3])
+        desk.record(
+            "flow",
+            process=process.identity,
+            operation="socket",
+            family=family,
+            type=kind & 0xF,
+            protocol=protocol,
+            errno=errno.EACCES,
+            refused=True,
+            wall="seccomp",
+            clause="network",
+        )
+        return Fail(errno.EACCES)
+
+    def send(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """Sends that name an address or open a connection by themselves (MSG_FASTOPEN)."""
+        flags = question.arguments[2 if name == "sendmsg" else 3]
+        if name == "sendto" and not flags & _MSG_FASTOPEN:
+            taken = _take(process, question)
+            try:
+                # No datagram socket of another family can exist inside, so a swapped descriptor gains nothing.
+                if _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK:
+                    return Proceed()
+            finally:
+                os.close(taken)
+        return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
+
+    def _delegate(
+        self, operation: str, process: Process, question: Question, address: Address, raw: bytes, clause: str
+    ) -> Answer:
+        descriptors = [_take(process, question)]
+        request: Message = {"do": operation, "address": raw.hex()}
+        try:
+            if address.path is not None:
+                request["path"] = address.path
+                directory = f"/proc/{question.pid}/cwd"
+                descriptors.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
+                if operation == "bind":
+                    request["umask"] = proc.file_mode_mask(question.pid)
+                else:
+                    request["known"] = [list(known) for known in self._own_sockets]
+                    request["granted"] = list(self._desk.plan.unix)
+        except OSError:
+            for number in descriptors:
+                os.close(number)
+            raise
+        self._ask(request, tuple(descriptors), process, question, address, clause, operation)
+        return Later()
+
+    def _ask(
+        self,
+        request: Message,
+        descriptors: tuple[int, ...],
+        process: Process,
+        question: Question,
+        address: Address,
+        clause: str,
+        kind: str,
+        operation: str | None = None,
+    ) -> None:
+        more = {"operation": operation or kind} if kind == "bind" else {}
+
+        def finish(outcome: Message) -> None:
+            error = int(outcome["errno"])
+            if "inode" in outcome:
+                self._own_sockets.add((int(outcome["device"]), int(outcome["inode"])))
+            if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
+                self.connections[process.identity, question.arguments[0] & _LOW] = address
+            refused = bool(outcome.get("refused"))
+            if address.family != "unspecified":
+                self._record(kind, process, address, error, refused, "deputy" if refused else "", clause, **more)
+            self._respond(question, error)
+
+        self._deputy.ask(request, descriptors, process, finish)
+
+    def _refuse(self, kind: str, process: Process, address: Address, clause: str, **more: Any) -> Fail:
+        self._record(kind, process, address, errno.EACCES, True, "seccomp", clause, **more)
+        return Fail(errno.EACCES)
+
+    def _record(
+        self,
+        kind: str,
+        process: Process,
+        address: Address,
+        error: int,
+        refused: bool,
+        wall: str,
+        clause: str,
+        **more: Any,
+    ) -> None:
+        self._desk.record(
+            kind,
+            process=process.identity,
+            **more,
+            family=address.family,
+            address=address.host,
+            port=address.port,
+            errno=error,
+            refused=refused,
+            wall=wall,
+            clause=clause,
+        )
+
+
+def _address(question: Question, pointer: int, length: int) -> tuple[Address, bytes]:
+    length &= _LOW
+    if not 0 < length <= SOCKADDR_MAX:
+        raise OSError(errno.EINVAL, "address length")
+    raw = proc.read_memory(question.pid, pointer, length)
+    return decode(raw), raw
+
+
+def _take(process: Process, question: Question) -> int:
+    return pidfd.take_descriptor(process.pidfd, _signed(question.arguments[0]))
+
+
+def _signed(value: int) -> int:
+    value &= _LOW
+    return value - (1 << 32) if value >> 31 else value
+
+
+def _option(descriptor: int, option: int) -> int:
+    holder = socket.socket(fileno=os.dup(descriptor))
+    try:
+        return holder.getsockopt(socket.SOL_SOCKET, option)
+    finally:
+        holder.close()
+
+
+def _local_address(descriptor: int) -> Address:
+    holder = socket.socket(fileno=os.dup(descriptor))
+    try:
+        name = holder.getsockname()
+    finally:
+        holder.close()
+    family = socket.AF_INET6 if len(name) == 4 else socket.AF_INET
+    packed = socket.inet_pton(family, name[0])
+    return Address("inet6" if len(name) == 4 else "inet", name[0], name[1], packed)

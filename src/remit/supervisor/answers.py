@@ -1,0 +1,69 @@
+"""What an answer to a question can be, and what the code that gives one may use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from remit.kernel.seccomp import Question
+from remit.plan import Plan
+from remit.supervisor.processes import Process, ProcessTable
+
+
+class Proceed(NamedTuple):
+    """Let the call run: decided from registers alone, or covered by another wall."""
+
+
+class Fail(NamedTuple):
+    """Refuse with this errno."""
+
+    error: int
+
+
+class Return(NamedTuple):
+    """Report this value without running the call."""
+
+    value: int
+
+
+class Later(NamedTuple):
+    """Somebody else will answer: the deputy, or the exec stop."""
+
+
+Answer = Proceed | Fail | Return | Later
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What every answerer needs: the plan's tables, the processes, and where to record."""
+
+    plan: Plan
+    temporary_directory: str
+    processes: ProcessTable
+    record: Callable[..., Any]
+
+
+def record_refusal(
+    desk: Desk,
+    kind: str,
+    process: Process,
+    operation: str,
+    question: Question,
+    error: int,
+    clause: str,
+    **more: Any,
+) -> Fail:
+    """Record a refused call and refuse it."""
+    desk.record(
+        kind,
+        process=process.identity,
+        operation=operation,
+        arguments=list(question.arguments),
+        errno=error,
+        refused=True,
+        wall="seccomp",
+        clause=clause,
+        **more,
+    )
+    return Fail(error)

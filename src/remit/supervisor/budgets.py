@@ -1,0 +1,49 @@
+"""Tree-wide budgets without cgroups: sampled once a second over the lineage, so their strength is `polled`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from remit.kernel import proc
+from remit.plan import Limits
+from remit.supervisor.processes import ProcessTable
+
+SAMPLE_SECONDS = 1.0
+_BUSIEST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What the tree uses now: live processes, CPU seconds so far, resident bytes, and the busiest processes."""
+
+    processes: int
+    cpu: float
+    memory: int
+    busiest: tuple[tuple[str, float], ...]
+
+
+def take_sample(processes: ProcessTable) -> Sample:
+    """Read /proc once for each live process; also keeps each one's CPU time for when it ends."""
+    cpu, memory = processes.ended_cpu, 0
+    for process in processes:
+        try:
+            stat = proc.read_stat(process.pid)
+        except ProcessLookupError:
+            continue
+        process.cpu = stat.cpu
+        cpu += stat.cpu
+        memory += stat.memory
+    busiest = sorted(((p.identity, round(p.cpu, 2)) for p in processes), key=lambda pair: -pair[1])[:_BUSIEST]
+    return Sample(len(processes), round(cpu, 2), memory, tuple(busiest))
+
+
+def exceeded(sample: Sample, limits: Limits, began: float) -> str | None:
+    """The clause of the first budget that is spent, or None. `began` is the monotonic time of the start."""
+    if limits.wall is not None and time.monotonic() - began > limits.wall:
+        return "compute.wall"
+    if limits.cpu is not None and sample.cpu > limits.cpu:
+        return "compute.cpu"
+    if limits.memory is not None and sample.memory > limits.memory:
+        return "compute.memory"
+    return None

@@ -1,0 +1,81 @@
+"""Who may steer a session: the harness that started it, over its own channel, and the same user from outside.
+
+The path-named control socket lies in the evidence directory, which no scope can reach. A caller is checked by its
+credentials: another user, or a process of the session itself, is refused, and that is recorded.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from remit.protocol import Message
+from remit.supervisor.connections import Connection, Watch
+from remit.supervisor.processes import ProcessTable
+
+CONTROL_SOCKET = "control.sock"
+_CREDENTIALS = struct.Struct("=iII")
+CONTROL_PRIORITY = 1
+
+
+class ControlSocket:
+    """Accepts control connections and hands their messages to `received`."""
+
+    def __init__(
+        self,
+        selector: selectors.BaseSelector,
+        directory: Path,
+        processes: ProcessTable,
+        *,
+        record: Callable[..., Any],
+        received: Callable[[Connection, Message], None],
+        lost: Callable[[Connection], None],
+    ) -> None:
+        self._selector = selector
+        self._processes = processes
+        self._record = record
+        self._received = received
+        self._lost = lost
+        self._path = directory / CONTROL_SOCKET
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        # The directory's descriptor keeps the address short: sun_path holds 108 bytes.
+        holder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._socket.bind(f"/proc/self/fd/{holder}/{CONTROL_SOCKET}")
+        finally:
+            os.close(holder)
+        os.chmod(self._path, 0o600)
+        self._socket.listen(8)
+        selector.register(self._socket, selectors.EVENT_READ, Watch(CONTROL_PRIORITY, self._accept))
+
+    def close(self) -> None:
+        self._selector.unregister(self._socket)
+        self._socket.close()
+        self._path.unlink(missing_ok=True)
+
+    def _accept(self, events: int) -> None:
+        try:
+            peer, _ = self._socket.accept()
+        except OSError:
+            return
+        pid, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
+        insider = self._processes.owner(pid)
+        if user not in (0, os.getuid()) or insider is not None:
+            self._record(
+                "privilege",
+                process=insider.identity if insider else None,
+                operation="control",
+                arguments=[pid, user],
+                errno=13,
+                refused=True,
+                wall="supervisor",
+                clause="only the session's own user, from outside, may steer it",
+            )
+            peer.close()
+            return
+        Connection(self._selector, peer, priority=CONTROL_PRIORITY, received=self._received, lost=self._lost)

@@ -1,0 +1,72 @@
+"""The supervisor's side of the deputy: requests out, outcomes in, answers to the questions that wait for them.
+
+Fails closed: when the deputy is gone, every waiting and every later request is refused.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from remit.protocol import Message, ProtocolError, Receiver, send
+from remit.supervisor.processes import Process
+
+Finish = Callable[[Message], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    process: Process
+    finish: Finish
+
+
+class DeputyClient:
+    """Sends requests to the deputy and calls `finish` with each outcome, {errno, …}."""
+
+    def __init__(self, channel: socket.socket, pid: int) -> None:
+        self.channel = channel
+        self.pid = pid
+        self._receiver = Receiver(channel)
+        self._waiting: dict[int, _Waiting] = {}
+        self._last = 0
+
+    def ask(self, request: Message, descriptors: tuple[int, ...], process: Process, finish: Finish) -> None:
+        """Send one request with its descriptors, which are closed here."""
+        self._last += 1
+        try:
+            send(self.channel, {**request, "id": self._last, "descriptors": len(descriptors)}, descriptors)
+        except OSError:
+            finish({"errno": errno.EIO, "refused": True})
+            return
+        finally:
+            for number in descriptors:
+                os.close(number)
+        self._waiting[self._last] = _Waiting(process, finish)
+
+    def receive(self) -> bool:
+        """Handle the outcomes that have come; False when the deputy is gone."""
+        try:
+            alive = self._receiver.read()
+            while (outcome := self._receiver.next()) is not None:
+                waiting = self._waiting.pop(int(outcome["id"]), None)
+                if waiting is not None:
+                    waiting.finish(outcome)
+        except (OSError, ProtocolError):
+            alive = False
+        if not alive:
+            for waiting in list(self._waiting.values()):
+                waiting.finish({"errno": errno.EIO, "refused": True})
+            self._waiting.clear()
+        return alive
+
+    def caller_gone(self, process: Process) -> None:
+        """A process ended while its connect was under way: give the worker back."""
+        for number, waiting in list(self._waiting.items()):
+            if waiting.process is process:
+                try:
+                    send(self.channel, {"id": number, "do": "cancel"})
+                except OSError:
+                    return

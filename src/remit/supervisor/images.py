@@ -1,0 +1,178 @@
+"""What really ran: the image is read at the exec stop, after the kernel has chosen it and before it has run anything.
+
+A path in the caller's memory proves nothing, because another thread can change it. So the caller is seized, the call
+goes on, and the process is read, and if its image is forbidden killed, at the stop that follows.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from remit.kernel import pidfd, proc, ptrace
+from remit.kernel.seccomp import Question
+from remit.supervisor.answer_files import granted, resolve
+from remit.supervisor.answers import Answer, Desk, Later, Proceed
+from remit.supervisor.processes import Process
+
+_AT_FDCWD = -100 & 0xFFFFFFFF
+_LOW = 0xFFFFFFFF
+_LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib/*/ld-*.so*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    process: Process
+    asked: str
+    resolved: str
+    found: bool
+
+
+class ExecStops:
+    """Follows each exec from its question to its stop. `proceed` lets a question's call run."""
+
+    def __init__(self, desk: Desk, proceed: Callable[[Question], bool]) -> None:
+        self._desk = desk
+        self._proceed = proceed
+        self._pending: dict[int, _Pending] = {}
+        self._loaders = _loaders()
+
+    def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """execve and execveat: trace until the exec has happened or failed."""
+        directory, address = _AT_FDCWD, question.arguments[0]
+        if name == "execveat":
+            directory, address = question.arguments[0] & _LOW, question.arguments[1]
+        asked = os.fsdecode(proc.read_string(question.pid, address))
+        path, found = resolve(question.pid, directory, asked)
+        pending = _Pending(process, asked, path, found)
+        try:
+            ptrace.seize(question.pid)
+        except OSError:
+            # Somebody else traces it already. The image is read at its next question instead.
+            process.unconfirmed = True
+            return Proceed()
+        self._pending[question.pid] = pending
+        if not self._proceed(question):
+            return Later()  # it died meanwhile; the wait status will tell
+        try:
+            ptrace.interrupt(question.pid)
+        except OSError:
+            pass  # gone, or at its exec stop already
+        return Later()
+
+    def stopped(self, thread: int, status: int) -> None:
+        """A wait status of a tracee that stopped."""
+        event, number = ptrace.stop_event(status)
+        deliver = 0
+        if event == ptrace.EVENT_EXEC:
+            former = ptrace.event_message(thread)
+            pending = self._pending.pop(former, None) or self._pending.pop(thread, None)
+            if pending is not None:
+                self._executed(pending)
+        else:
+            pending = self._pending.pop(thread, None)
+            if pending is not None:
+                self._failed(pending)
+            if ptrace.is_signal_stop(status):
+                deliver = number
+        try:
+            ptrace.detach(thread, deliver)
+        except OSError:
+            pass  # killed while it was stopped
+
+    def ended(self, thread: int) -> None:
+        """A tracee died."""
+        self._pending.pop(thread, None)
+
+    def confirm(self, process: Process) -> None:
+        """Read a process whose exec could not be traced, at its next question."""
+        process.unconfirmed = False
+        self._read(process, asked="", confirmed=False)
+
+    def _executed(self, pending: _Pending) -> None:
+        self._read(pending.process, asked=pending.asked, confirmed=True)
+
+    def _read(self, process: Process, *, asked: str, confirmed: bool) -> None:
+        pid = process.pid
+        image, device, inode, arguments, truncated, directory = asked, 0, 0, [], False, ""
+        clause = ""
+        try:
+            image = proc.read_link(f"/proc/{pid}/exe")
+            found = os.stat(f"/proc/{pid}/exe")
+            device, inode = found.st_dev, found.st_ino
+            arguments, truncated = proc.command_line(pid)
+            directory = proc.read_link(f"/proc/{pid}/cwd")
+            if image.startswith("/memfd:"):
+                clause = "a program must be a file that the scope lets run, not memory"
+            elif (device, inode) in self._loaders:
+                clause = "the loader would run a file that the scope may not let run"
+        except ProcessLookupError:
+            return
+        except OSError:
+            clause = "a program that cannot be read cannot be watched"
+        if clause:
+            pidfd.send_signal(process.pidfd, signal.SIGKILL)
+        self._record(
+            process,
+            image,
+            device,
+            inode,
+            arguments,
+            truncated,
+            directory,
+            confirmed,
+            errno.EACCES if clause else 0,
+            clause or granted(self._desk, image, "execute") or "",
+        )
+
+    def _failed(self, pending: _Pending) -> None:
+        """The call returned an error. Searches for a program are not recorded; refusals are."""
+        if not pending.found or granted(self._desk, pending.resolved, "execute") is not None:
+            return
+        self._record(pending.process, pending.resolved, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
+
+    def _record(
+        self,
+        process: Process,
+        image: str,
+        device: int,
+        inode: int,
+        arguments: list[str],
+        truncated: bool,
+        directory: str,
+        confirmed: bool,
+        error: int,
+        clause: str,
+    ) -> None:
+        self._desk.record(
+            "exec",
+            process=process.identity,
+            image=image,
+            device=device,
+            inode=inode,
+            arguments=arguments,
+            truncated=truncated,
+            directory=directory,
+            confirmed=confirmed,
+            errno=error,
+            refused=bool(error),
+            wall=("landlock" if clause == "files.execute" else "exec-stop") if error else "",
+            clause=clause,
+        )
+
+
+def _loaders() -> frozenset[tuple[int, int]]:
+    """Device and inode of every dynamic loader of this machine, each of which runs any file as its argument."""
+    found = set()
+    for pattern in _LOADERS:
+        for path in glob.glob(pattern):
+            try:
+                status = os.stat(path)
+            except OSError:
+                continue
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)

@@ -1,0 +1,343 @@
+"""The supervisor's one thread: it waits, serves what is ready in order of importance, and writes evidence each turn.
+
+Verdicts and control come first, then what the zygote and the deputy say, then deaths, then questions. It ends when the
+command has ended or the harness hangs up, and whatever ends it, nothing of the agent is left running.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from remit.boundary.launch import Boundary
+from remit.errors import EvidenceError
+from remit.evidence.writer import EvidenceWriter
+from remit.kernel import ptrace
+from remit.plan import Plan
+from remit.protocol import Message
+from remit.supervisor import answer_calls, answer_files
+from remit.supervisor.answer_network import NetworkAnswers
+from remit.supervisor.answers import Desk
+from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
+from remit.supervisor.connections import Connection, Watch
+from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
+from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.engine_pipe import EnginePipe
+from remit.supervisor.flows import sample_flows
+from remit.supervisor.images import ExecStops
+from remit.supervisor.processes import Process, ProcessTable
+from remit.supervisor.questions import Questions
+from remit.supervisor.requests import Requests
+from remit.supervisor.respond import Responder
+from remit.supervisor.steps import Steps
+
+_VERDICT_PRIORITY = 0
+_BOUNDARY_PRIORITY = 2
+_CHILD_PRIORITY = 3
+_DEATH_PRIORITY = 4
+_QUESTION_PRIORITY = 5
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the session ended. status: the command's wait status, None when there was no single command."""
+
+    status: int | None = None
+    exit_source: str = "command"
+    ended_by: str = "command"
+
+
+class Supervisor:
+    """One session from the first question to the closing record."""
+
+    def __init__(
+        self, plan: Plan, temporary_directory: str, boundary: Boundary, writer: EvidenceWriter, engine: EnginePipe
+    ) -> None:
+        self._plan = plan
+        self._boundary = boundary
+        self._writer = writer
+        self._engine = engine
+        self._selector = selectors.DefaultSelector()
+        self._began = time.monotonic()
+        self._next_sample = self._began + SAMPLE_SECONDS
+        self._outcome: Outcome | None = None
+        self._root: int | None = None  # the spawn whose end ends the session
+        self.frozen = False
+        self.denials = 0
+        self._build(plan, temporary_directory)
+
+    def _build(self, plan: Plan, temporary_directory: str) -> None:
+        boundary = self._boundary
+        self.processes = ProcessTable(
+            record=self.record, watch=self._watch, unwatch=self._unwatch, spawned=self._spawn_of
+        )
+        self.processes.zygote = boundary.zygote
+        desk = Desk(plan, temporary_directory, self.processes, self.record)
+        self._questions = Questions(boundary.listener, desk)
+        self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
+        self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
+        self._stops = ExecStops(desk, self._questions.proceed)
+        self._questions.use(_handlers(self._network, self._stops), self._stops)
+        self._child_signal = _wake_on_child_signal()
+        self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
+        self.steps = Steps(self.record, self.processes)
+        self._zygote = Connection(
+            self._selector,
+            boundary.channel,
+            priority=_BOUNDARY_PRIORITY,
+            received=self._zygote_said,
+            lost=lambda connection: self._end(Outcome(None, "remit", "the zygote died")),
+            receiver=boundary.receiver,
+        )
+        self.requests = Requests(self, self.steps, self.processes, self._zygote.send)
+        self._control = ControlSocket(
+            self._selector,
+            self._writer.directory,
+            self.processes,
+            record=self.record,
+            received=self.requests.received,
+            lost=self.requests.lost,
+        )
+        self._register(boundary.deputy_channel.fileno(), _BOUNDARY_PRIORITY, self._deputy_ready)
+        self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
+        self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
+        self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
+
+    def record(self, kind: str, **members: Any) -> int:
+        """Append one record; it is written at the end of this turn."""
+        self.denials += bool(members.get("refused"))
+        return self._writer.append(kind, members)
+
+    def serve_harness(self, connection: Any) -> None:
+        """Take requests from the harness over its own channel."""
+        self.requests.harness = Connection(
+            self._selector,
+            connection,
+            priority=CONTROL_PRIORITY,
+            received=self.requests.received,
+            lost=self.requests.lost,
+        )
+
+    def start_command(self, message: Message) -> None:
+        """Start the program whose end is the session's end."""
+        self._root = self.requests.spawn(message, (), None)
+
+    def watch_launcher(self, descriptor: int, ready: Any) -> None:
+        """Listen to the process that started us: its end, and the signals it passes on."""
+        self._register(descriptor, CONTROL_PRIORITY, ready)
+
+    def run(self) -> Outcome:
+        """Serve until the session has ended, then close it. Raises EvidenceError when evidence cannot be written."""
+        try:
+            while self._outcome is None:
+                self._turn()
+        except EvidenceError:
+            self._stop_answering()
+            self._responder.kill()
+            raise
+        return self._close(self._outcome)
+
+    def signal_command(self, number: int) -> None:
+        spawn = self.requests.spawns.get(self._root or 0)
+        if spawn is not None and spawn.pid:
+            os.kill(spawn.pid, number)
+
+    def freeze(self, by: str, finding: str | None = None) -> int:
+        """Stop the whole tree until `resume`; nobody gets an answer meanwhile."""
+        self._stop_answering()
+        count = self._responder.freeze()
+        self.record("response", finding=finding, verdict="freeze", by=by, processes=count)
+        return count
+
+    def resume(self, by: str) -> int:
+        if not self.frozen:
+            return 0
+        self.frozen = False
+        self._register(self._boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
+        count = self._responder.resume()
+        self.record("response", finding=None, verdict="resume", by=by, processes=count)
+        return count
+
+    def kill(self, by: str, finding: str | None = None, ended_by: str = "operator") -> int:
+        """Kill the whole tree and end the session."""
+        count = self._kill(by, finding)
+        self._end(Outcome(None, "remit", ended_by))
+        return count
+
+    def finish(self) -> None:
+        """The harness is done, or gone."""
+        self._end(Outcome(None, "command", "harness"))
+
+    def launcher_gone(self) -> None:
+        self._end(Outcome(None, "remit", "the launcher died"))
+
+    def _turn(self) -> None:
+        timeout = max(0.0, self._next_sample - time.monotonic())
+        ready = self._selector.select(timeout)
+        for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
+            # An earlier handler of this turn may have closed what a later one was ready for.
+            if self._selector.get_map().get(key.fd) is key or key.fd in self._selector.get_map():
+                key.data.ready(events)
+            if self._outcome is not None:
+                break
+        if time.monotonic() >= self._next_sample:
+            self._sample()
+        if self._writer.flush():
+            self._engine.ring()
+
+    def _sample(self) -> None:
+        self._next_sample = time.monotonic() + SAMPLE_SECONDS
+        sample = take_sample(self.processes)
+        self.record(
+            "compute",
+            processes=sample.processes,
+            cpu=sample.cpu,
+            memory=sample.memory,
+            busiest=[{"process": identity, "cpu": cpu} for identity, cpu in sample.busiest],
+        )
+        for flow in sample_flows(self.processes, self._network.connections):
+            self.record("flow", **flow)
+        if self._plan.limits.processes and self.processes.expected() >= self._plan.limits.processes:
+            self.processes.reconcile(self._responder.descendants())
+        clause = exceeded(sample, self._plan.limits, self._began)
+        if clause is not None and self._outcome is None:
+            self.kill("budget", ended_by=clause)
+
+    def _zygote_said(self, connection: Connection, message: Message) -> None:
+        if "spawned" in message:
+            self.requests.spawned(message["spawned"], message["pid"])
+            if message["spawned"] == self._root:
+                self.steps.controllers.add(message["pid"])
+        elif "exited" in message:
+            self._program_ended(message["exited"], message["status"])
+        elif "refused" in message:
+            self._program_ended(message["refused"], 126 << 8)
+        elif "lost" in message:
+            self._end(Outcome(None, "remit", "the deputy died"))
+
+    def _program_ended(self, number: int, status: int) -> None:
+        self.requests.ended(number, status)
+        if number == self._root:
+            self._end(Outcome(status))
+
+    def _spawn_of(self, pid: int) -> tuple[int, str | None] | None:
+        found = self.requests.lookup(pid)
+        if found is None:
+            self._zygote.read_now()  # it says who the child is before it lets the child run
+            found = self.requests.lookup(pid)
+        return found
+
+    def _engine_ready(self, events: int) -> None:
+        verdicts = self._engine.receive(self._writer)
+        if verdicts is None:
+            self._selector.unregister(self._engine.output)
+            self._end(Outcome(None, "remit", "the engine died"))
+            return
+        for verdict in verdicts:
+            if verdict["verdict"] == "kill" and self._outcome is None:
+                self.kill("engine", verdict["finding"], ended_by=f"verdict on {verdict['behaviour']}")
+            elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
+                self.freeze("engine", verdict["finding"])
+
+    def _questions_ready(self, events: int) -> None:
+        if not self._questions.serve():
+            self._stop_answering()  # nobody is left under the filter
+
+    def _deputy_ready(self, events: int) -> None:
+        if not self._deputy.receive():
+            self._selector.unregister(self._boundary.deputy_channel)
+            self._end(Outcome(None, "remit", "the deputy died"))
+
+    def _reap(self) -> None:
+        try:
+            os.read(self._child_signal, 4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status = os.wait4(-1, os.WNOHANG | ptrace.WALL)[:2]
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if os.WIFSTOPPED(status):
+                self._stops.stopped(pid, status)
+            else:
+                self._stops.ended(pid)
+
+    def _watch(self, process: Process) -> None:
+        self._register(process.pidfd, _DEATH_PRIORITY, lambda events: self._process_ended(process))
+
+    def _unwatch(self, process: Process) -> None:
+        self._selector.unregister(process.pidfd)
+
+    def _process_ended(self, process: Process) -> None:
+        self._deputy.caller_gone(process)
+        self.processes.forget(process)
+
+    def _register(self, descriptor: int, priority: int, ready: Any) -> None:
+        self._selector.register(descriptor, selectors.EVENT_READ, Watch(priority, ready))
+
+    def _stop_answering(self) -> None:
+        if not self.frozen:
+            self.frozen = True
+            self._selector.unregister(self._boundary.listener)
+
+    def _end(self, outcome: Outcome) -> None:
+        if self._outcome is None:
+            self._outcome = outcome
+
+    def _kill(self, by: str, finding: str | None) -> int:
+        self._stop_answering()
+        count, survivors = self._responder.kill()
+        self.record("response", finding=finding, verdict="kill", by=by, processes=count, survivors=len(survivors))
+        return count
+
+    def _close(self, outcome: Outcome) -> Outcome:
+        """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
+        left = [process.identity for process in self.processes]
+        if left:
+            self._stop_answering()
+            self._responder.kill()
+            for process in list(self.processes):
+                self.processes.forget(process)
+        status = outcome.status
+        self.record(
+            "end",
+            status=None if status is None else os.waitstatus_to_exitcode(status),
+            exit_source=outcome.exit_source,
+            ended_by=outcome.ended_by,
+            left_running=left,
+        )
+        self._writer.flush()
+        self._engine.ring()
+        self._engine.drain(self._writer)
+        self.record("closed", findings=len(self._engine.severities))
+        self._control.close()
+        self._writer.close()
+        os.kill(self._boundary.zygote, signal.SIGKILL)
+        return outcome
+
+
+def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
+    return {
+        **answer_calls.HANDLERS,
+        **dict.fromkeys(("execve", "execveat"), stops.begin),
+        **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
+        **dict.fromkeys(("socket", "socketpair"), network.make_socket),
+        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
+        "connect": network.connect,
+        "bind": network.bind,
+        "listen": network.listen,
+    }
+
+
+def _wake_on_child_signal() -> int:
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader

@@ -1,0 +1,169 @@
+"""The session's processes: who each one is, who its parent was, and how remit knows.
+
+A process is held by a pidfd, so that its number cannot come to mean another one unnoticed. A parent is read while it
+must still be there: from the child's first question, or, before a parent exits, from the parent. An orphan whose
+parent was killed at the wrong moment keeps its candidates; it is never given a parent by guess.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from remit.kernel import pidfd, proc
+
+
+class Process:
+    """One live process of the session. `pending_forks`: children it made that have not been met yet."""
+
+    __slots__ = ("cpu", "exit_status", "identity", "pending_forks", "pid", "pidfd", "start", "unconfirmed")
+
+    def __init__(self, pid: int, start: int, descriptor: int) -> None:
+        self.pid = pid
+        self.start = start
+        self.identity = f"{pid}:{start}"
+        self.pidfd = descriptor
+        self.pending_forks = 0
+        self.unconfirmed = False
+        self.exit_status: int | None = None
+        self.cpu = 0.0
+
+
+Record = Callable[..., Any]
+
+
+class ProcessTable:
+    """All live processes of one session. `watch` and `unwatch` are told of each pidfd as it comes and goes."""
+
+    def __init__(
+        self,
+        *,
+        record: Record,
+        watch: Callable[[Process], None],
+        unwatch: Callable[[Process], None],
+        spawned: Callable[[int], tuple[int, str | None] | None],
+    ) -> None:
+        self._record = record
+        self._watch = watch
+        self._unwatch = unwatch
+        self._spawned = spawned
+        self._by_pid: dict[int, Process] = {}
+        self._supervisor = os.getpid()
+        self.zygote = 0
+        # Killed processes that had children nobody had met yet: the possible parents of an orphan.
+        self._lost_parents: dict[str, int] = {}
+        self.ended_cpu = 0.0
+
+    def __iter__(self) -> Iterable[Process]:
+        return iter(list(self._by_pid.values()))
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def expected(self) -> int:
+        """Live processes, with those that have been allowed but not met."""
+        return len(self._by_pid) + sum(process.pending_forks for process in self._by_pid.values())
+
+    def get(self, pid: int) -> Process | None:
+        """The process of this number if it is one of ours and still there."""
+        process = self._by_pid.get(pid)
+        if process is not None and not pidfd.is_alive(process.pidfd):
+            self.forget(process)
+            return None
+        return process
+
+    def caller(self, thread: int) -> Process:
+        """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""
+        process = self.get(thread)
+        if process is not None:
+            return process
+        try:
+            descriptor = pidfd.open_process(thread)
+        except OSError:
+            group = proc.thread_group(thread)
+            return self.get(group) or self._meet(group, pidfd.open_process(group))
+        return self._meet(thread, descriptor)
+
+    def owner(self, thread: int) -> Process | None:
+        """The process of ours that a thread number belongs to."""
+        try:
+            return self.get(proc.thread_group(thread))
+        except ProcessLookupError:
+            return None
+
+    def adopt_children(self, parent: Process) -> None:
+        """Meet the children of a process that is about to exit, while they still name it as their parent."""
+        for pid in proc.children(parent.pid):
+            if self.get(pid) is None:
+                try:
+                    descriptor = pidfd.open_process(pid)
+                    self._add(pid, proc.read_stat(pid).start, descriptor, parent, "children")
+                except ProcessLookupError:
+                    continue
+
+    def forget(self, process: Process) -> None:
+        """A process has ended."""
+        if self._by_pid.get(process.pid) is not process:
+            return
+        del self._by_pid[process.pid]
+        self._unwatch(process)
+        os.close(process.pidfd)
+        self.ended_cpu += process.cpu
+        if process.pending_forks:
+            self._lost_parents[process.identity] = process.pending_forks
+        self._record("exit", process=process.identity, status=process.exit_status, cpu=process.cpu)
+
+    def reconcile(self, present: set[int]) -> None:
+        """Drop expectations that nothing living can fulfil: `present` is every process now below the supervisor."""
+        unmet = len(present - self._by_pid.keys())
+        if unmet == 0:
+            for process in self._by_pid.values():
+                process.pending_forks = 0
+            self._lost_parents.clear()
+
+    def _meet(self, pid: int, descriptor: int) -> Process:
+        try:
+            stat = proc.read_stat(pid)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if stat.parent == self.zygote:
+            return self._add_spawned(pid, stat.start, descriptor)
+        if stat.parent != self._supervisor:
+            parent = self.get(stat.parent)
+            if parent is not None:
+                return self._add(pid, stat.start, descriptor, parent, "parent")
+        return self._add(pid, stat.start, descriptor, None, "orphan")
+
+    def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
+        process = self._register(pid, start, descriptor)
+        spawn = self._spawned(pid)
+        step = spawn[1] if spawn else None
+        self._record(
+            "fork", process=process.identity, parent=None, via="spawn" if spawn else "orphan", step=step, candidates=[]
+        )
+        return process
+
+    def _add(self, pid: int, start: int, descriptor: int, parent: Process | None, via: str) -> Process:
+        process = self._register(pid, start, descriptor)
+        candidates: list[str] = []
+        if parent is None:
+            candidates = [p.identity for p in self._by_pid.values() if p.pending_forks] + list(self._lost_parents)
+        elif parent.pending_forks:
+            parent.pending_forks -= 1
+        self._record(
+            "fork",
+            process=process.identity,
+            parent=parent.identity if parent else None,
+            via=via,
+            step=None,
+            candidates=candidates,
+        )
+        return process
+
+    def _register(self, pid: int, start: int, descriptor: int) -> Process:
+        process = Process(pid, start, descriptor)
+        self._by_pid[pid] = process
+        self._watch(process)
+        return process

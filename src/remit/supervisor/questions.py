@@ -1,0 +1,101 @@
+"""Every question gets exactly one answer, and every failure to find one is a refusal that is recorded."""
+
+from __future__ import annotations
+
+import errno
+import select
+
+from remit.kernel import seccomp
+from remit.kernel.seccomp import Question
+from remit.kernel.syscalls import NAMES
+from remit.supervisor.answer_calls import Handler, refuse
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, Return
+from remit.supervisor.images import ExecStops
+
+QUESTIONS_PER_TURN = 64  # then the other sockets are served, verdicts first
+
+
+class Questions:
+    """Receives from the listener in the thread that answers: handing over costs more than answering."""
+
+    def __init__(self, listener: int, desk: Desk) -> None:
+        self.listener = listener
+        self._desk = desk
+        self._handlers: dict[str, Handler] = {}
+        self._stops: ExecStops | None = None
+        self._poll = select.poll()
+        self._poll.register(listener, select.POLLIN)
+
+    def use(self, handlers: dict[str, Handler], stops: ExecStops) -> None:
+        """Install the answerers, which need this object to answer later."""
+        self._handlers = handlers
+        self._stops = stops
+
+    def serve(self) -> bool:
+        """Answer what waits, at most QUESTIONS_PER_TURN; False when no process is left under the filter."""
+        for _ in range(QUESTIONS_PER_TURN):
+            ready = self._poll.poll(0)
+            if not ready:
+                return True
+            if not ready[0][1] & select.POLLIN:
+                return False
+            question = seccomp.receive(self.listener)
+            if question is not None:
+                self._serve_one(question)
+        return True
+
+    def proceed(self, question: Question) -> bool:
+        return seccomp.proceed(self.listener, question)
+
+    def respond(self, question: Question, error: int) -> None:
+        """Answer later: errno, 0 for success."""
+        seccomp.answer(self.listener, question, error=error)
+
+    def _serve_one(self, question: Question) -> None:
+        name = NAMES.get(question.number, str(question.number))
+        answer = self._answer(question, name)
+        if isinstance(answer, Proceed):
+            self.proceed(question)
+        elif isinstance(answer, Fail):
+            seccomp.answer(self.listener, question, error=answer.error)
+        elif isinstance(answer, Return):
+            seccomp.answer(self.listener, question, value=answer.value)
+        else:
+            assert isinstance(answer, Later)
+
+    def _answer(self, question: Question, name: str) -> Answer:
+        try:
+            process = self._desk.processes.caller(question.pid)
+            if not seccomp.is_valid(self.listener, question):
+                return Later()  # the caller died; what was just read may be another process
+            if process.unconfirmed and self._stops is not None:
+                self._stops.confirm(process)
+            return self._handlers.get(name, refuse)(self._desk, process, question, name)
+        except ProcessLookupError:
+            return Fail(errno.EPERM)  # gone, or so it says: either way nobody may act on it
+        except Exception as problem:
+            self._record_failure(question, name, problem)
+            return Fail(_errno_for(problem))
+
+    def _record_failure(self, question: Question, name: str, problem: Exception) -> None:
+        known = self._desk.processes.owner(question.pid)
+        self._desk.record(
+            "privilege",
+            process=known.identity if known else None,
+            operation=name,
+            arguments=list(question.arguments),
+            errno=_errno_for(problem),
+            refused=True,
+            wall="supervisor",
+            clause=f"the question could not be answered: {problem}",
+        )
+
+
+# Bad pointers, lengths and descriptors fail as they would have without us.
+_CALLERS_FAULT = (errno.EFAULT, errno.EBADF, errno.EINVAL, errno.ENAMETOOLONG, errno.ENOTSOCK)
+
+
+def _errno_for(problem: Exception) -> int:
+    if isinstance(problem, OSError) and problem.errno in _CALLERS_FAULT:
+        return problem.errno
+    return errno.EPERM

@@ -1,0 +1,138 @@
+"""What a harness or an operator may ask of a running session, and what each request does."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from remit.kernel import pidfd
+from remit.protocol import Message, ProtocolError
+from remit.supervisor.connections import Connection
+from remit.supervisor.processes import ProcessTable
+from remit.supervisor.steps import Steps
+
+
+@dataclass(slots=True)
+class Spawn:
+    """A program that the zygote was asked to start. `owner` is told of its pid and its end."""
+
+    number: int
+    step: str | None
+    owner: Connection | None
+    pid: int = 0
+
+
+class Session(Protocol):
+    """What requests may do to the session as a whole."""
+
+    def freeze(self, by: str) -> int: ...
+    def resume(self, by: str) -> int: ...
+    def kill(self, by: str) -> int: ...
+    def finish(self) -> None: ...
+
+
+class Requests:
+    """Handles one message at a time; the answer is {ok: …} or {error: …} with the request's `request` number."""
+
+    def __init__(
+        self,
+        session: Session,
+        steps: Steps,
+        processes: ProcessTable,
+        start_program: Callable[[Message, tuple[int, ...]], None],
+    ) -> None:
+        self._session = session
+        self._steps = steps
+        self._processes = processes
+        self._start_program = start_program
+        self.spawns: dict[int, Spawn] = {}
+        self.by_pid: dict[int, Spawn] = {}
+        self.harness: Connection | None = None
+        self.environment: dict[str, str] = {}  # for programs whose caller names none: what the scope grants
+        self._last = 0
+
+    def received(self, connection: Connection, message: Message) -> None:
+        """Do what was asked. Raises ProtocolError, KeyError or the like on rubbish, which ends the connection."""
+        descriptors = connection.take_descriptors(int(message.get("descriptors", 0)))
+        try:
+            outcome = self._perform(connection, message, descriptors)
+        except ProtocolError as problem:
+            connection.send({"request": message.get("request"), "error": str(problem)})
+            return
+        connection.send({"request": message.get("request"), "ok": outcome})
+
+    def lost(self, connection: Connection) -> None:
+        """A peer hung up. Without its harness a session ends: nobody is left who could mark its steps."""
+        if connection is self.harness:
+            self._session.finish()
+
+    def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
+        source = "sdk" if connection is self.harness else "exec"
+        action = message.get("do")
+        if action == "spawn":
+            return self.spawn(message, descriptors, connection)
+        if action == "step":
+            if message.get("mark") == "begin":
+                return self._steps.begin(message, source)
+            return self._steps.end(str(message.get("step")), source)
+        if action == "signal":
+            return self._signal(int(message["spawn"]), int(message["signal"]))
+        by = "harness" if connection is self.harness else "operator"
+        if action == "freeze":
+            return self._session.freeze(by)
+        if action == "resume":
+            return self._session.resume(by)
+        if action == "kill":
+            return self._session.kill(by)
+        if action == "finish" and connection is self.harness:
+            return self._session.finish()
+        raise ProtocolError(f"unknown request: {action}")
+
+    def spawn(self, message: Message, descriptors: tuple[int, ...], owner: Connection | None) -> int:
+        """Have a program started, charged to an open step if one is named. Returns the spawn's number."""
+        step = message.get("step")
+        if step is not None and not self._steps.is_open(step):
+            raise ProtocolError(f"step is not open: {step}")
+        arguments = message["arguments"]
+        if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
+            raise ProtocolError("arguments must be one or more strings without NUL")
+        self._last += 1
+        self.spawns[self._last] = Spawn(self._last, step, owner)
+        request = {
+            "id": self._last,
+            "arguments": arguments,
+            "environment": dict(self.environment if message["environment"] is None else message["environment"]),
+            "directory": str(message["directory"]),
+            "new_session": bool(message["new_session"]),
+            "descriptors": len(descriptors),
+        }
+        self._start_program(request, descriptors)
+        return self._last
+
+    def spawned(self, number: int, pid: int) -> None:
+        spawn = self.spawns[number]
+        spawn.pid = pid
+        self.by_pid[pid] = spawn
+        if spawn.owner is not None:
+            spawn.owner.send({"spawned": number, "pid": pid})
+
+    def ended(self, number: int, status: int) -> None:
+        """A program has ended, or never started; `status` is a wait status."""
+        spawn = self.spawns.pop(number)
+        self.by_pid.pop(spawn.pid, None)
+        if spawn.owner is not None:
+            spawn.owner.send({"exited": number, "status": status})
+
+    def lookup(self, pid: int) -> tuple[int, str | None] | None:
+        """The spawn that a child of the zygote is: (number, step)."""
+        spawn = self.by_pid.get(pid)
+        return None if spawn is None else (spawn.number, spawn.step)
+
+    def _signal(self, number: int, signal_number: int) -> bool:
+        spawn = self.spawns.get(number)
+        process = self._processes.get(spawn.pid) if spawn else None
+        if process is None or signal_number not in set(signal.Signals):
+            return False
+        return pidfd.send_signal(process.pidfd, signal_number)

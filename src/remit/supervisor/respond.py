@@ -1,0 +1,115 @@
+"""Freezing and killing a whole tree so that nothing survives, not even a fork bomb.
+
+Walking and killing alone loses the race against processes that fork. So first nobody gets an answer any more, which
+stops every fork at its question; then all are stopped, and walked again until the walk finds nobody new; only then are
+they killed. A process that waits in an unanswered question counts as frozen.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+
+from remit.kernel import pidfd, proc
+
+_KILL_SECONDS = 5.0
+_SETTLE_SECONDS = 0.5
+# D: waiting, killable, for an answer that will not come.
+_STOPPED = ("T", "t", "D", "Z", "X")
+
+
+class Responder:
+    """Acts on every descendant of the supervisor except `spare` (the zygote and the deputy)."""
+
+    def __init__(self, spare: set[int], reap: Callable[[], None], child_signal: int) -> None:
+        self._spare = spare
+        self._reap = reap
+        self._child_signal = child_signal
+        self._stopped: set[int] = set()
+
+    def descendants(self) -> set[int]:
+        """Every process of the agent's tree, met or not; zombies too, until they are reaped."""
+        parents = proc.parents()
+        below: dict[int, bool] = {os.getpid(): True}
+
+        def is_below(pid: int) -> bool:
+            chain = []
+            while pid not in below:
+                chain.append(pid)
+                pid = parents.get(pid, 0)
+                if pid == 0:
+                    below[0] = False
+            for link in chain:
+                below[link] = below[pid]
+            return below[pid]
+
+        return {pid for pid in parents if is_below(pid)} - self._spare - {os.getpid()}
+
+    def freeze(self) -> int:
+        """Stop every process; the caller has already ceased to answer. Returns how many were reached."""
+        reached: set[int] = set()
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while True:
+            present = self.descendants()
+            for pid in present - reached:
+                _signal(pid, signal.SIGSTOP)
+            new = present - reached
+            reached |= present
+            # A fork that was answered before the freeze may still produce its child: walk until nothing is new and
+            # nobody runs, or until the only ones not stopped wait for an answer that will not come.
+            if not new and (self._settled(present) or time.monotonic() > deadline):
+                self._stopped = present
+                return len(reached)
+            self._wait(0.005)
+
+    def resume(self) -> int:
+        """Let every process that was stopped go on; the caller answers again."""
+        resumed = [pid for pid in self.descendants() & self._stopped if _signal(pid, signal.SIGCONT)]
+        self._stopped = set()
+        return len(resumed)
+
+    def kill(self) -> tuple[int, set[int]]:
+        """Freeze, then kill until nobody is left. Returns how many were reached and who, against all odds, survived."""
+        count = self.freeze()
+        deadline = time.monotonic() + _KILL_SECONDS
+        while True:
+            present = {pid for pid in self.descendants() if not _is_zombie(pid)}
+            if not present or time.monotonic() > deadline:
+                return count, present
+            for pid in present:
+                _signal(pid, signal.SIGKILL)
+            self._wait(0.02)
+
+    def _settled(self, present: set[int]) -> bool:
+        for pid in present:
+            try:
+                if proc.read_stat(pid).state not in _STOPPED:
+                    return False
+            except ProcessLookupError:
+                continue
+        return True
+
+    def _wait(self, seconds: float) -> None:
+        select.select([self._child_signal], [], [], seconds)
+        self._reap()
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        return proc.read_stat(pid).state in ("Z", "X")
+    except ProcessLookupError:
+        return True
+
+
+def _signal(pid: int, number: int) -> bool:
+    try:
+        descriptor = pidfd.open_process(pid)
+    except OSError:
+        return False
+    try:
+        return pidfd.send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)

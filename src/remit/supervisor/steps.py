@@ -1,0 +1,61 @@
+"""The step marks of a session, and what each step leaves running when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from remit.protocol import Message, ProtocolError
+from remit.supervisor.channels import held_channels, steering_channels
+from remit.supervisor.processes import ProcessTable
+
+STEP_ID_MAX = 256
+
+
+class Steps:
+    """Which steps are open. `controllers`: the processes outside, or the agent's own, that may steer a shell."""
+
+    def __init__(self, record: Callable[..., Any], processes: ProcessTable) -> None:
+        self._record = record
+        self._processes = processes
+        self._open: dict[str, dict[str, Any]] = {}
+        self._seen: set[str] = set()
+        self.controllers: set[int] = set()
+
+    def begin(self, request: Message, source: str) -> None:
+        """Open a step. Raises ProtocolError when its id is empty, too long, or was used before."""
+        step = request.get("step")
+        if not isinstance(step, str) or not 0 < len(step) <= STEP_ID_MAX:
+            raise ProtocolError(f"step id must be 1 to {STEP_ID_MAX} characters")
+        if step in self._seen:
+            raise ProtocolError(f"step id was used before: {step}")
+        self._seen.add(step)
+        common = {"step": step, "tool": request.get("tool"), "phase": request.get("phase")}
+        self._open[step] = common
+        self._record("step", mark="begin", **common, arguments=request.get("arguments"), source=source)
+
+    def end(self, step: str, source: str) -> None:
+        """Close a step, with what is still running and which of that could still be told what to do."""
+        common = self._open.pop(step, None)
+        if common is None:
+            raise ProtocolError(f"step is not open: {step}")
+        held: set[str] = set()
+        for controller in self.controllers:
+            held |= _channels(held_channels, controller)
+        running, shared = [], []
+        for process in self._processes:
+            running.append(process.identity)
+            through = sorted(held & _channels(steering_channels, process.pid)) if held else []
+            if through:
+                shared.append({"process": process.identity, "through": through[0]})
+        self._record("step", mark="end", **common, arguments=None, source=source, left_running=running, shared=shared)
+
+    def is_open(self, step: str) -> bool:
+        return step in self._open
+
+
+def _channels(read: Callable[[int], set[str]], pid: int) -> set[str]:
+    try:
+        return read(pid)
+    except (ProcessLookupError, PermissionError):
+        return set()
