@@ -46,8 +46,9 @@ def _as_text(result: Replay) -> list[str]:
             lines.append(f"the recording was cut off; {missing} more were recomputed and not recorded")
         return lines
     index = result.difference or 0
+    sizes = f"{len(result.recorded)} recorded, {len(result.recomputed)} recomputed"
     return [
-        f"different: {len(result.recorded)} recorded, {len(result.recomputed)} recomputed, first difference at {index + 1}",
+        f"different: {sizes}, first difference at {index + 1}",
         f"recorded:   {_shown(result.recorded, index)}",
         f"recomputed: {_shown(result.recomputed, index)}",
     ]

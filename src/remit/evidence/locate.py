@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from remit.errors import EvidenceError
 from remit.evidence.record import segment_name
+
+_TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
 
 
 def sessions_root() -> Path:
@@ -21,26 +24,33 @@ def find_evidence(name: str) -> Path:
     """The evidence directory called `name`; raises EvidenceError when there is none."""
     if name == "last":
         return _last()
-    for candidate in (Path(name), sessions_root() / name):
-        if (candidate / segment_name(1)).is_file():
+    candidates = [Path(name)] if "/" in name else [Path(name), sessions_root() / name]
+    for candidate in candidates:
+        # Any segment will do: that the first one is missing is for `verify` to say.
+        if candidate.is_dir() and next(candidate.glob("segment-*.jsonl"), None):
             return candidate
     if Path(name).is_dir():
-        raise EvidenceError(f"no evidence in this directory: {name}", hint=f"ls {name}/segment-*.jsonl")
+        raise EvidenceError(f"no evidence in this directory: {name}", hint=f"ls {name}")
     raise EvidenceError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
 
 
 def _last() -> Path:
     root = sessions_root()
-    begun: list[tuple[int, str]] = []
     try:
         names = os.listdir(root)
     except OSError:
         names = []
-    for name in names:
-        try:
-            begun.append((os.stat(root / name / segment_name(1)).st_mtime_ns, name))
-        except OSError:
-            continue  # not an evidence directory, or one that is being removed
+    begun = [(time, name) for name in names if (time := _began(root / name)) is not None]
     if not begun:
         raise EvidenceError(f"no session has been recorded yet: {root}", hint="remit run -- CMD")
     return root / max(begun)[1]
+
+
+def _began(directory: Path) -> int | None:
+    """When a session began, as its first record says; None for what is not evidence, or is being removed."""
+    try:
+        with (directory / segment_name(1)).open("rb") as segment:
+            match = _TIME.match(segment.read(64))
+    except OSError:
+        return None
+    return int(match[1]) if match else None

@@ -35,7 +35,8 @@ def _verdict(report: Item) -> Iterator[str]:
     yield f"VERDICT   {_headline(findings, denials, report['lost'])}"
     for response in report["responses"]:
         cause = f" for finding {response['finding']}" if response["finding"] else ""
-        yield f"  {response['verdict']} by the {response['by']}{cause}, which reached {response['processes']} process(es)"
+        reached = f"which reached {response['processes']} process(es)"
+        yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
     if session["closed"]:
         status = "was killed" if session["status"] is None else f"ended with status {session['status']}"
         by = f", ended by: {session['ended_by']}" if session["ended_by"] else ""
