@@ -50,7 +50,9 @@ def test_a_grandchild_speaks_for_the_step() -> None:
 
 
 def test_the_miners_helper_carries_its_hint() -> None:
-    in_step("/work/xmrig").fork().exec("/usr/bin/nc", "pool", "3333").connect(POOL, refused=True).expect("crypto-mining")
+    in_step("/work/xmrig").fork().exec("/usr/bin/nc", "pool", "3333").connect(POOL, refused=True).expect(
+        "crypto-mining"
+    )
 
 
 def test_cpu_time_and_a_pools_port_are_a_weak_sign_that_is_only_recorded() -> None:

@@ -201,9 +201,7 @@ class Playbook:
             (directory / segment_name(number)).write_bytes(b"".join(lines[start : start + segment_records]))
         return directory
 
-    def _network(
-        self, kind: str, place: str, refused: bool, errno: int, clause: str | None, **more: Any
-    ) -> Playbook:
+    def _network(self, kind: str, place: str, refused: bool, errno: int, clause: str | None, **more: Any) -> Playbook:
         if place.startswith("/"):
             where: dict[str, Any] = {"family": "unix", "address": place, "port": 0}
         else:

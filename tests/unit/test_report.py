@@ -1,0 +1,113 @@
+"""The report: built from evidence alone, the verdict first, and nothing the agent wrote can steer a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit.cli import main
+from remit.errors import EvidenceError
+from remit.findings import printable
+from remit.report.summary import build_report
+from remit.report.text import render_text
+from remit.report.timeline import rfc3339
+from remit.testing import Playbook
+
+RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z$")
+
+
+def story() -> Playbook:
+    book = Playbook(
+        walls=[{"name": "landlock", "strength": "kernel", "held": True}],
+        gaps=[{"name": "reads-unseen", "kind": "sight", "accepted": False, "reason": "reads are not asked about"}],
+        respond={"reverse-tunnel": "kill"},
+    )
+    book.step("honest", "bash", {"command": "make"}).spawn("/usr/bin/make", step="honest").exit().end_step("honest")
+    book.step("evil", "bash", {"command": "ssh \x1b[31m-R"}).spawn("/usr/bin/ssh", "-R", "1:localhost:2", step="evil")
+    for _ in range(3):
+        book.connect("203.0.113.9:22", refused=True)
+    book.fork("job").end_step("evil", left_running=["job"])
+    book.step("lossy").add("loss", **{"class": "exec", "count": 4, "reason": "overflow"}).end_step("lossy")
+    return book.add("response", finding="f1", verdict="kill", by="engine", processes=2)
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    return story().end(143).write(tmp_path / "evidence")
+
+
+def test_the_report_has_the_documented_members(evidence: Path) -> None:
+    report = build_report(evidence)
+    assert report["schema_version"] == 1
+    assert {"session", "attempts", "walls", "gaps", "steps", "denials", "findings", "counts", "lost"} <= set(report)
+    assert {"id", "task", "tier", "labels", "status", "exit_source", "ended_by", "began", "ended"} <= set(
+        report["session"]
+    )
+    assert report["session"]["status"] == 143
+    assert {step["id"]: step["state"] for step in report["steps"]} == {
+        "honest": "in-scope",
+        "evil": "out-of-scope",
+        "lossy": "unknown",
+    }
+    assert [step["event_count"] for step in report["steps"]] == [3, 6, 0]
+    assert report["steps"][1]["left_running"] == [{"process": story().id("job"), "image": "/usr/bin/ssh"}]
+    assert report["lost"] == {"exec": 4}
+    assert report["counts"]["connect"] == 3
+    assert all(RFC3339.match(step[name]) for step in report["steps"] for name in ("began", "ended"))
+    json.dumps(report)
+
+
+def test_denials_are_grouped_and_counted(evidence: Path) -> None:
+    (denial,) = build_report(evidence)["denials"]
+    assert (denial["operation"], denial["object"], denial["count"]) == ("connect", "203.0.113.9:22", 3)
+    assert (denial["step"], denial["attribution"], denial["clause"]) == ("evil", "proven", "network.connect")
+
+
+def test_a_step_that_may_have_done_it_is_unknown(tmp_path: Path) -> None:
+    book = Playbook().step("a").spawn(step="a", name="shell").end_step("a", shared=["shell"]).step("b")
+    book.act_as("shell").connect("203.0.113.9:22", refused=True)
+    report = build_report(book.write(tmp_path))
+    assert [step["state"] for step in report["steps"]] == ["unknown", "unknown"]
+    assert report["denials"][0]["candidates"] == ["b", "a"]
+    assert report["session"]["closed"] is False
+    assert report["session"]["ended"] is None
+
+
+def test_the_text_says_the_verdict_first_and_who_did_it(evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", str(evidence)]) == 0
+    text = capsys.readouterr().out
+    order = ["VERDICT   out of scope: reverse-tunnel (attempted)", "WHAT WAS DONE", "who: agent", "STEP BY STEP",
+             "WHAT WAS REFUSED", "(3 times)", "WHAT HELD", "landlock (kernel)", "GAPS", "reads-unseen", "LOST"]  # fmt: skip
+    positions = [text.index(words) for words in order]
+    assert positions == sorted(positions)
+    assert "kill by the engine for finding f1, which reached 2 process(es)" in text
+    assert "\x1b" not in text
+
+
+def test_a_quiet_session_says_so(tmp_path: Path) -> None:
+    text = render_text(build_report(Playbook().spawn("/bin/true").exit().end().write(tmp_path)))
+    assert "in scope: no finding and no refused act" in text
+    assert "ended with status 0" in text
+
+
+def test_the_json_report_is_what_build_report_returns(evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["report", "--format", "json", str(evidence)]) == 0
+    shown: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert shown == build_report(evidence)
+
+
+def test_evidence_without_a_header_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "segment-000001.jsonl").write_bytes(b'{"n":1,"kind":"exit"}\n')
+    with pytest.raises(EvidenceError, match="header"):
+        build_report(tmp_path)
+
+
+def test_times_and_strings() -> None:
+    assert rfc3339(1_767_225_600_000_000_001) == "2026-01-01T00:00:00.000000001Z"
+    marked = "\N{REPLACEMENT CHARACTER}"
+    assert printable("a\x1b[0m\u202e\u200b\udcff\nb é 漢") == f"a{marked}[0m{marked}{marked}{marked}{marked}b é 漢"
+    assert printable("x" * 300) == "x" * 200 + "..."
