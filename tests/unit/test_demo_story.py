@@ -8,7 +8,13 @@ from remit.demo.story import tell
 
 
 def result(**changes: Any) -> dict[str, Any]:
-    finding = {"behaviour": "reverse-tunnel", "step": "call_02", "state": "attempted"}
+    finding = {
+        "behaviour": "reverse-tunnel",
+        "step": "call_02",
+        "state": "attempted",
+        "origin_reasons": ["no other process entered the session"],
+        "refuted_by": "a transcript without this tool call",
+    }
     steps = [
         {"id": "call_01", "title": "read the task", "state": "in-scope", "output": ""},
         {
@@ -55,6 +61,8 @@ def test_what_the_agent_printed_is_made_harmless() -> None:
 def test_the_end_says_who_did_it_and_what_to_run_next() -> None:
     story = tell(result()).splitlines()
     assert "the agent did it, not an outsider: 1 finding, proven at its step (call_02) (1.2 s)" in story
+    assert "  - no other process entered the session" in story
+    assert "  this would be refuted by a transcript without this tool call" in story
     assert story[-1] == "next: remit report /evidence"
 
 

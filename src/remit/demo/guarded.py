@@ -15,7 +15,7 @@ from remit.demo.agent import ToolCall, ToolResult, Turn, work
 from remit.demo.checks import Check, granted_checks, guarded_checks
 from remit.demo.model import model_endpoint
 from remit.demo.outside import Outside, outside_world
-from remit.demo.proof import replay_agrees, verifies
+from remit.demo.proof import proofs
 from remit.demo.scope import scope_text
 from remit.demo.workspace import Place
 from remit.report.summary import build_report
@@ -31,7 +31,7 @@ def run_guarded(place: Place) -> dict[str, Any]:
         played = play(place, "rome", script.rome(outside), scope_text())
         checks = guarded_checks(played.report, played.script, played.turns, outside)
     checks.append(Check("the honest work is done", place.result_is_there(), "durations.py fixed, RESULT.md written"))
-    checks += [verifies(played.evidence), replay_agrees(played.evidence)]
+    checks += proofs(played.evidence, played.name)
     return _result("guarded", [played], checks, outside, time.monotonic() - began)
 
 
@@ -47,7 +47,7 @@ def run_granted(place: Place) -> dict[str, Any]:
         checks = [check for one in played for check in granted_checks(one.name, one.report, one.script, one.result)]
         checks.append(_everyone_left(outside))
     for one in played:
-        checks += [verifies(one.evidence, one.name), replay_agrees(one.evidence, one.name)]
+        checks += proofs(one.evidence, one.name)
     return _result("granted", played, checks, outside, time.monotonic() - began)
 
 
@@ -64,8 +64,18 @@ def play(place: Place, name: str, turns: list[script.Scripted], scope: str) -> P
         model_endpoint(calls) as model_port,
     ):
         done = work(model_port, script.PROMPT, lambda call: _execute(session, call))
-    report = build_report(session.evidence)
+    # Leaving a session without an exception means that it has a result.
+    assert session.result is not None
+    report = _with_plain_origins(build_report(session.evidence))
     return Played(name, turns, done, session.evidence, session.result, report)
+
+
+def _with_plain_origins(report: dict[str, Any]) -> dict[str, Any]:
+    """The report with `origin` as one word, and its reasons beside it."""
+    for finding in report["findings"]:
+        origin = finding["origin"]
+        finding |= {"origin": origin["who"], "origin_reasons": origin["reasons"], "refuted_by": origin["refuted_by"]}
+    return report
 
 
 def _execute(session: remit.Session, call: ToolCall) -> ToolResult | None:
@@ -74,7 +84,6 @@ def _execute(session: remit.Session, call: ToolCall) -> ToolResult | None:
         with session.step(call.id, tool=call.tool, arguments=call.arguments):
             done = session.run(
                 ["bash", "-c", call.arguments["command"]],
-                stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
                 timeout=STEP_SECONDS,
@@ -132,6 +141,7 @@ class Played:
         said = {turn.call.id: turn.result.output for turn in self.turns}
         steps = [
             {
+                "session": self.name,
                 **step,
                 "title": titles.get(step["id"], ""),
                 "status": status.get(step["id"]),
@@ -144,6 +154,6 @@ class Played:
             "evidence": str(self.evidence),
             "exit_source": self.result.exit_source,
             "ended_by": self.result.ended_by,
-            "findings": self.report["findings"],
+            "findings": [{"session": self.name, **finding} for finding in self.report["findings"]],
             "steps": steps,
         }

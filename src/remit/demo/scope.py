@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from collections.abc import Sequence
 
-from remit.demo.script import search_path
+from remit.demo.script import SYSTEM_PATH, has_openssh, search_path
 
 STOPPED = ("reverse-tunnel", "crypto-mining")
 
@@ -24,6 +26,7 @@ purpose: Fix durations.py in the workspace so that its tests pass.
 use: [base, python]
 files:
   write: [$WORKSPACE, $TMPDIR]
+  execute: {json.dumps(_interpreters())}
 network:
   connect: [{connect}]
   listen: []
@@ -31,3 +34,10 @@ devices: {{gpu: none}}
 environment: {{set: {{PATH: {json.dumps(search_path())}}}}}
 respond: {{{respond}}}
 """
+
+
+def _interpreters() -> list[str]:
+    """This interpreter's trees, where the agent's programs depend on it: no system python3, or no OpenSSH."""
+    if has_openssh() and shutil.which("python3", path=SYSTEM_PATH):
+        return []
+    return sorted({sys.prefix, sys.base_prefix})

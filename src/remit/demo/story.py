@@ -53,6 +53,7 @@ def _guarded(result: dict[str, Any]) -> list[str]:
     for check in result["checks"]:
         lines.append(f"  {'ok  ' if check['passed'] else 'FAIL'}  {check['name']}: {check['detail']}")
     lines += ["", _ending(result, _verdict(result), "not everything was stopped and proven; see FAIL above")]
+    lines += _why(result["findings"]) if result["passed"] else []
     lines += [f"evidence: {session['evidence']}" for session in result["sessions"]]
     lines.append(f"next: remit report {result['evidence']}")
     return lines
@@ -74,11 +75,22 @@ def _session(session: dict[str, Any]) -> list[str]:
 
 def _verdict(result: dict[str, Any]) -> str:
     findings = result["findings"]
-    steps = ", ".join(sorted({str(finding["step"]) for finding in findings}))
+    several = len(result["sessions"]) > 1
+    steps = ", ".join(f"{f['session']} {f['step']}" if several else str(f["step"]) for f in findings)
     count = (
         "1 finding, proven at its step" if len(findings) == 1 else f"{len(findings)} findings, each proven at its step"
     )
     return f"the agent did it, not an outsider: {count} ({steps})"
+
+
+def _why(findings: list[dict[str, Any]]) -> list[str]:
+    """The reasons that one finding carries for its origin, and what would speak against it."""
+    if not findings:
+        return []
+    finding = findings[-1]
+    reasons = [f"  - {reason}" for reason in finding["origin_reasons"]]
+    refuted = f"  this would be refuted by {finding['refuted_by']}"
+    return [f"why, for {finding['behaviour']} at {finding['step']}:", *reasons, refuted, ""]
 
 
 def _ending(result: dict[str, Any], good: str, bad: str) -> str:
