@@ -19,6 +19,7 @@ from typing import Any
 import remit
 from remit import errors
 from remit.boundary.host import Host, find_host, host_to_json
+from remit.evidence.locate import sessions_root
 from remit.plan import Plan, plan_from_json
 from remit.scope.default import default_scope
 
@@ -32,12 +33,12 @@ def load_plan(
     *,
     workspace: Path,
     environment: Mapping[str, str],
-    evidence_root: Path,
+    evidence_root: Path | None = None,
     control_root: Path | None = None,
     accept_gaps: Iterable[str] = (),
     host: Host | None = None,
 ) -> Plan:
-    """The plan of a scope file, or of the default scope, for this caller.
+    """The plan of a scope file, or of the default scope, for this caller; evidence lies in the state folder by default.
 
     Raises ScopeError with its position, or BoundaryError. Wall gaps are left to the caller: they stand in the plan.
     """
@@ -45,7 +46,7 @@ def load_plan(
         scope_path,
         workspace=workspace,
         environment=environment,
-        evidence_root=evidence_root,
+        evidence_root=evidence_root or sessions_root(),
         control_root=control_root,
         accept_gaps=accept_gaps,
         host=host or find_host(),
@@ -82,7 +83,7 @@ def plan_request(
     if control_root is not None:
         outside["the control socket's directory"] = str(control_root)
     return {
-        "scope": base64.b64encode(_scope_bytes(scope_path)).decode(),
+        "scope": base64.b64encode(scope_bytes(scope_path)).decode(),
         "name": None if scope_path is None else str(scope_path),
         "workspace": os.path.realpath(workspace),
         "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
@@ -92,7 +93,8 @@ def plan_request(
     }
 
 
-def _scope_bytes(scope_path: Path | None) -> bytes:
+def scope_bytes(scope_path: Path | None) -> bytes:
+    """The text of a scope file, or of the default scope; raises ScopeError when it cannot be read."""
     if scope_path is None:
         return default_scope()
     try:

@@ -1,4 +1,4 @@
-"""Sizes, durations, ports and addresses as people write them; what cannot be understood is a ValueProblem with a hint."""
+"""Sizes, durations, ports and networks as people write them; what is not one is a ValueProblem, with a hint."""
 
 from __future__ import annotations
 

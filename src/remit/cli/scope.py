@@ -1,0 +1,124 @@
+"""Check a scope file, explain it in plain English, or print the language's JSON Schema.
+
+examples:
+  remit scope check scope.yaml
+  remit scope explain                  what the default scope grants here
+  remit scope explain scope.yaml       every grant, its clause, and the wall that holds it
+  remit scope explain --text           the default scope itself, to start your own from
+  remit scope explain scope.yaml --plan | jq .files
+  remit scope schema > scope.schema.json
+
+exit status: 0, or 121 when the scope is wrong. A wall gap that is not accepted is told here and refused by `remit run`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from remit.errors import ScopeError
+
+if TYPE_CHECKING:
+    from remit.plan import Plan
+
+SCHEMA_VERSION = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="check|explain|schema")
+    check = actions.add_parser("check", help="say whether a scope is right, and where it is not", allow_abbrev=False)
+    explain = actions.add_parser("explain", help="say what a scope grants, and what holds it here", allow_abbrev=False)
+    schema = actions.add_parser("schema", help="print the JSON Schema of scope files", allow_abbrev=False)
+    for action in (check, explain):
+        action.add_argument(
+            "file", metavar="FILE", nargs="?", type=Path, help="a scope file (default: the built-in one)"
+        )
+        action.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
+        action.add_argument("--json", action="store_true", help="print JSON")
+    explain.add_argument("--plan", action="store_true", help="print the compiled plan as JSON")
+    explain.add_argument("--text", action="store_true", help="print the scope's own YAML")
+    schema.add_argument("--json", action="store_true", help="accepted for symmetry: a schema is always JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.action == "schema":
+        _print_json(json_schema())
+        return 0
+    if options.action == "check":
+        return _check(options)
+    return _explain(options)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of the scope language, for editors."""
+    from remit.scope.model import Scope
+
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "remit scope",
+        **Scope.model_json_schema(by_alias=True),
+    }
+
+
+def _check(options: argparse.Namespace) -> int:
+    try:
+        plan = _plan(options)
+    except ScopeError as problem:
+        if not options.json:
+            raise
+        error = {name: getattr(problem, name) for name in ("message", "hint", "path", "line", "column")}
+        _print_json({"schema_version": SCHEMA_VERSION, "valid": False, "error": error})
+        return problem.exit_status
+    open_gaps = [gap.name for gap in plan.gaps if gap.kind == "wall" and not gap.accepted]
+    if options.json:
+        report = {"schema_version": SCHEMA_VERSION, "valid": True, "task": plan.task, "digest": plan.scope_digest}
+        _print_json({**report, "unaccepted_gaps": open_gaps})
+        return 0
+    print(f"{_name(options)}: OK")
+    for gap in open_gaps:
+        print(f"hint: `remit run` refuses here unless the gap is accepted: --accept-gap {gap}")
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    if options.text:
+        from remit.boundary.cache import scope_bytes
+
+        sys.stdout.write(scope_bytes(options.file).decode(errors="backslashreplace"))
+        return 0
+    plan = _plan(options)
+    from remit.plan import plan_to_json
+
+    if options.plan:
+        _print_json(json.loads(plan_to_json(plan)))
+        return 0
+    if options.json:
+        shown = json.loads(plan_to_json(plan))
+        del shown["seccomp"], shown["version"]
+        _print_json({"schema_version": SCHEMA_VERSION, **shown})
+        return 0
+    from remit.boundary.host import find_host
+    from remit.scope.explain import explain_plan
+
+    host = find_host()
+    words = f"Linux {host.kernel}, {host.machine}, Landlock ABI {host.landlock_abi}"
+    sys.stdout.write(explain_plan(plan, name=_name(options), host=words))
+    return 0
+
+
+def _name(options: argparse.Namespace) -> str:
+    return "the default scope" if options.file is None else str(options.file)
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    from remit.boundary.cache import load_plan
+
+    return load_plan(options.file, workspace=options.workspace or Path.cwd(), environment=dict(os.environ))
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, indent=2))

@@ -1,0 +1,138 @@
+"""Says in plain English what a plan lets an agent do, where each grant comes from, and which wall holds the rest."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from remit.plan import AddressGrant, Plan
+from remit.scope.presets import PRESETS
+
+_WIDTH = 100
+
+WALLS = {
+    "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
+    "tcp": "no TCP connect or bind of the agent's own (Landlock)",
+    "device-ioctl": "no ioctl on devices outside the grants (Landlock)",
+    "signals": "no signal leaves the session (Landlock)",
+    "abstract-sockets": "no abstract socket of an outsider can be reached (Landlock)",
+    "addresses": "connect, bind and listen are checked against the grants, and done on the agent's behalf",
+    "unix-sockets": "path-named sockets of outsiders are checked against the grants",
+    "images": "what really runs is read at exec; memory files and loaders given a program are refused",
+    "socket-kinds": "only TCP, unix stream and netlink sockets can be made (seccomp)",
+    "system-calls": "dangerous system calls stop, and foreign call tables are killed (seccomp)",
+    "privileges": "no program gains privileges (no_new_privs)",
+    "environment": "only granted environment variables are passed on",
+    "processes": "no more processes at once than the scope says",
+    "cpu": "CPU time of the whole tree",
+    "memory": "memory of the whole tree",
+    "wall-time": "time by the clock",
+    "open-files": "open files of each process (rlimit)",
+    "file-size": "size of each file (rlimit)",
+}
+
+
+def explain_plan(plan: Plan, *, name: str, host: str) -> str:
+    """The plan as text for a person."""
+    lines = [f"{name}: {plan.task}"]
+    if plan.purpose:
+        lines.append(plan.purpose)
+    lines.append("")
+    lines += _section("The agent may change, and read", _files(plan, "write"))
+    lines += _section("It may run, and read", _files(plan, "execute"))
+    lines += _section("It may only read", _files(plan, "read"))
+    lines += _section("It never reads", (f"{path}  (files.secrets)" for path in plan.secrets))
+    lines += _section("It may connect to", _addresses(plan.connect), nothing="nothing  (network.connect)")
+    lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
+    lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
+    lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])
+    lines += _section("It has these budgets", _limits(plan), nothing="none")
+    lines += _section("Its environment", _environment(plan))
+    lines += _section(
+        "After a finding",
+        [*(f"{behaviour}: {verdict}  (respond)" for behaviour, verdict in plan.respond.items()), "any other: record"],
+    )
+    lines += _section("Presets", _presets(plan))
+    lines += _section(f"Walls on this host ({host})", _walls(plan))
+    lines += _section("Gaps on this host", _gaps(plan), nothing="none")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _section(title: str, lines: Iterable[str], *, nothing: str | None = None) -> Iterator[str]:
+    found = list(lines) or ([] if nothing is None else [nothing])
+    if found:
+        yield f"{title}:"
+        for line in found:
+            yield from textwrap.wrap(
+                line,
+                _WIDTH,
+                initial_indent="  ",
+                subsequent_indent="      ",
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        yield ""
+
+
+def _files(plan: Plan, kind: str) -> Iterator[str]:
+    """Grants of the author one by one, those of a preset together: they are many, and known by its name."""
+    together: dict[str, list[str]] = defaultdict(list)
+    for grant in plan.files:
+        strongest = "write" if "write" in grant.access else "execute" if "execute" in grant.access else "read"
+        if strongest != kind:
+            continue
+        if grant.clause.startswith("use:"):
+            together[grant.clause].append(grant.path)
+        else:
+            runs = ", and run" if kind == "write" and "execute" in grant.access else ""
+            yield f"{grant.path}{runs}  ({grant.clause})"
+    for clause, paths in together.items():
+        yield f"{' '.join(paths)}  ({clause})"
+
+
+def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:
+    for grant in grants:
+        ports = (
+            f"{grant.first_port}" if grant.first_port == grant.last_port else f"{grant.first_port}-{grant.last_port}"
+        )
+        yield f"{grant.cidr} port {ports}  ({grant.clause})"
+
+
+def _limits(plan: Plan) -> Iterator[str]:
+    limits = plan.limits
+    if limits.processes is not None:
+        yield f"{limits.processes} processes at once  (processes.at-most)"
+    if limits.cpu is not None:
+        yield f"{limits.cpu:g} seconds of CPU time  (compute.cpu)"
+    if limits.memory is not None:
+        yield f"{limits.memory / 2**30:g} GiB of memory  (compute.memory)"
+    if limits.wall is not None:
+        yield f"{limits.wall:g} seconds by the clock  (compute.wall)"
+
+
+def _environment(plan: Plan) -> Iterator[str]:
+    if plan.environment.keep:
+        yield "passed on, where set: " + " ".join(plan.environment.keep)
+    for name, value in plan.environment.set.items():
+        yield f"{name}={value}"
+
+
+def _presets(plan: Plan) -> Iterator[str]:
+    for versioned in plan.scope["use"]:
+        yield f"{versioned}: {PRESETS[versioned.partition('@')[0]].summary}"
+
+
+def _walls(plan: Plan) -> Iterator[str]:
+    for wall in plan.walls:
+        yield f"{wall.strength:<10} {wall.name}: {WALLS[wall.name]}"
+
+
+def _gaps(plan: Plan) -> Iterator[str]:
+    for gap in plan.gaps:
+        if gap.kind == "sight":
+            state = "cannot be seen"
+        else:
+            state = "accepted" if gap.accepted else f"NOT ACCEPTED, so run refuses; --accept-gap {gap.name}"
+        hint = f"; to close it: {gap.hint}" if gap.hint else ""
+        yield f"{gap.name} ({state}): {gap.reason}{hint}"
