@@ -51,7 +51,7 @@ def compile_scope(
         )
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
-    _refuse_overlap(files, outside)
+    _refuse_overlap(files, source, outside)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -119,12 +119,14 @@ def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _refuse_overlap(files: FileGrants, outside: dict[str, str]) -> None:
+def _refuse_overlap(files: FileGrants, source: Source, outside: dict[str, str]) -> None:
     for grant in files.grants:
         for what, path in outside.items():
             own = os.path.realpath(path)
             if "write" in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
-                raise ScopeError(
+                place = next((path for path in source.positions if clause(path) == grant.clause), ())
+                raise source.error(
+                    place,
                     f"{grant.clause}: the agent could write into {what}: {grant.path} and {own}",
                     hint="grant a narrower tree, or move the workspace, or choose another directory for it",
                 )

@@ -1,7 +1,7 @@
 """YAML becomes plain values, each with its line and column; nothing in a file can make this step do more than read.
 
 The tree is built from parser events, not by a YAML constructor: no tags, no anchors, no recursion, bounded size and
-depth. Plain words follow YAML 1.2's core schema, so `no` and `1:30` stay text.
+depth. Plain words follow YAML 1.2's core schema, so `no` and `1:30` stay text; so does `~`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Path = tuple[str | int, ...]
 
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
-_NULL = ("", "~", "null", "Null", "NULL")
+_NULL = ("", "null", "Null", "NULL")  # not ~, which is a home here
 _TRUE, _FALSE = ("true", "True", "TRUE"), ("false", "False", "FALSE")
 
 
@@ -143,7 +143,8 @@ def _scalar(event: Any, position: tuple[int, int], stack: list[_Open], source: S
         source.keys[(*top.path, key)] = position
         return
     path = _place(_plain(event, position, source), position, stack, source)
-    source.positions[path] = position
+    # The parser places a value that is left out at whatever comes next.
+    source.positions[path] = source.keys.get(path, position) if event.value == "" else position
 
 
 def _place(value: Any, position: tuple[int, int], stack: list[_Open], source: Source) -> Path:
