@@ -78,11 +78,11 @@ def test_whole_evidence(evidence: Path, documented: Path) -> None:
     assert result.whole
     assert result.closed
     assert not result.torn
-    assert result.records == 9
-    assert result.segments == 3
+    assert result.records == 10
+    assert result.segments == 4
     assert result.head == list(read_records(evidence))[-1]["hash"]
     told = independent(documented, evidence)
-    assert told.stdout == f"9 records closed {result.head}\n", told.stderr
+    assert told.stdout == f"10 records closed {result.head}\n", told.stderr
     assert told.returncode == 0
 
 
@@ -92,6 +92,7 @@ TAMPERED = {
     "removed": (lambda e: drop_line(segment(e, 2), 0), 2, 4, "record numbers jump"),
     "moved": (lambda e: swap_lines(segment(e, 2)), 2, 4, "record numbers jump"),
     "cut inside": (lambda e: segment(e, 1).write_bytes(segment(e, 1).read_bytes()[:-5]), 1, 3, "cut short"),
+    "a segment cut off its end": (lambda e: segment(e, 3).write_bytes(b""), 4, 7, "record numbers jump"),
     "segment missing": (lambda e: segment(e, 2).unlink(), 2, 4, "segment is missing"),
     "first segment missing": (lambda e: segment(e, 1).unlink(), 1, 1, "segment is missing"),
     "garbage": (lambda e: edit(segment(e, 2), b'{"n":4', b'{{n":4'), 2, 4, "is not JSON"),
@@ -115,7 +116,8 @@ def test_tampering_is_named(evidence: Path, documented: Path, tampering: str) ->
 def test_a_torn_tail_is_reported_and_is_no_damage(
     evidence: Path, documented: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # The finding and the verdict follow the end record in the last segment; cut into the end record.
+    # Cut into the end record; what follows it is gone.
+    segment(evidence, 4).unlink()
     last = segment(evidence, 3)
     kept = last.read_bytes().partition(b'"exit_source"')[0]
     last.write_bytes(kept)
@@ -136,7 +138,7 @@ def test_a_torn_tail_is_reported_and_is_no_damage(
 
 
 def test_preallocated_zeros_are_no_tear(evidence: Path) -> None:
-    with segment(evidence, 3).open("ab") as last:
+    with segment(evidence, 4).open("ab") as last:
         last.write(b"\0" * 4096)
     assert verify(evidence).whole
     assert not verify(evidence).torn
@@ -190,6 +192,7 @@ def test_replay_notices_a_forged_finding(evidence: Path, capsys: pytest.CaptureF
 
 
 def test_replay_of_a_recording_that_was_cut_off(evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    segment(evidence, 4).unlink()
     segment(evidence, 3).unlink()
     assert main(["replay", str(evidence)]) == 0
     assert "cut off; 2 more were recomputed" in capsys.readouterr().out

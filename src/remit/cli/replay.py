@@ -1,7 +1,7 @@
 """Recompute the findings from the evidence and compare them with the recorded ones, byte for byte.
 
-Ends with 0 when they are identical and with 124 when they are not. For a recording that was cut off, the recorded
-findings must be the first of the recomputed ones.
+Ends with 0 when they are identical and with 124 when they are not. For a recording that was cut off, or whose
+engine was lost, the recorded findings must be the first of the recomputed ones.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def _as_json(result: Replay) -> dict[str, object]:
         "schema_version": 1,
         "identical": result.identical,
         "closed": result.closed,
+        "engine_lost": result.engine_lost,
         "recorded": [json.loads(message) for message in result.recorded],
         "recomputed": [json.loads(message) for message in result.recomputed],
         "difference": result.difference,
@@ -43,7 +44,8 @@ def _as_text(result: Replay) -> list[str]:
     if result.identical:
         lines = [f"identical: {len(result.recorded)} findings and verdicts"]
         if missing:
-            lines.append(f"the recording was cut off; {missing} more were recomputed and not recorded")
+            reason = "the engine was lost" if result.engine_lost else "the recording was cut off"
+            lines.append(f"{reason}; {missing} more were recomputed and not recorded")
         return lines
     index = result.difference or 0
     sizes = f"{len(result.recorded)} recorded, {len(result.recomputed)} recomputed"

@@ -54,6 +54,6 @@ def _as_text(result: Verification) -> list[str]:
     if result.torn:
         lines.append("the last line is torn, as a killed writer leaves it; it is not counted")
     if not result.closed:
-        lines.append("there is no end record, so records after the last one may be missing")
+        lines.append("it does not end with the closed record, so records after the last one may be missing")
     lines.append(f"head {result.head}")
     return lines

@@ -11,6 +11,7 @@ from typing import Any
 from remit.events import Call, Compute, Connect, End, Event, Exec, Exit, Flow, Fork, Loss, Open, Session, Step
 
 Record = dict[str, Any]
+OUTSIDE = "outside"  # stands for a process that is none of the session's
 
 
 def decode(record: Record) -> Event | None:
@@ -77,7 +78,7 @@ def _flow(r: Record) -> Event:
 def _call(r: Record) -> Event:
     target = r.get("target")
     return Call(
-        r["n"], r["time"], r["process"], r["kind"], r["operation"], None if target is None else str(target),
+        r["n"], r["time"], r["process"] or OUTSIDE, r["kind"], r["operation"], None if target is None else str(target),
         int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
     )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """Recomputes a session's conclusions from its evidence and compares them with the recorded ones, byte for byte.
 
-Recorded findings and verdicts are never input. When a session was cut off, what was concluded last may not have been
-recorded any more: then the recorded bytes must be the beginning of the recomputed ones.
+Recorded findings and verdicts are never input. When a session was cut off, or the engine was lost and the evidence says
+so, what was concluded last was not recorded: then the recorded bytes must be the beginning of the recomputed ones.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ class Replay:
     recorded: tuple[bytes, ...]
     recomputed: tuple[bytes, ...]
     closed: bool
+    engine_lost: bool  # the evidence says that the engine did not finish
 
     @property
     def identical(self) -> bool:
-        if self.closed:
+        if self.closed and not self.engine_lost:
             return self.recorded == self.recomputed
         return self.recorded == self.recomputed[: len(self.recorded)]
 
@@ -46,7 +47,7 @@ def replay(directory: Path | str) -> Replay:
     engine: Engine | None = None
     recorded: list[bytes] = []
     recomputed: list[bytes] = []
-    closed = False
+    ended = closed = engine_lost = False
     for line in read_lines(directory):
         record = decode_record(line)
         if engine is None:
@@ -56,12 +57,14 @@ def replay(directory: Path | str) -> Replay:
                 raise EvidenceError(f"the first record is not a session's header: {problem}") from problem
         elif record["kind"] in ("finding", "verdict"):
             recorded.append(_verbatim(line))
-        elif not closed:
+        elif not ended:
             recomputed += engine.feed(record)
-            closed = record["kind"] == "end"
+            ended = record["kind"] == "end"
+        closed = record["kind"] == "closed"
+        engine_lost = engine_lost or (record["kind"] == "loss" and record.get("class") == "finding")
     if engine is None:
         raise EvidenceError(f"no records in the evidence directory: {directory}")
-    return Replay(tuple(recorded), tuple(recomputed), closed)
+    return Replay(tuple(recorded), tuple(recomputed), closed, engine_lost)
 
 
 def _verbatim(line: bytes) -> bytes:

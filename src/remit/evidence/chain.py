@@ -1,7 +1,7 @@
 """Verifies evidence: every byte is covered by the chain, and the first record that is not what was written is named.
 
 A torn last line is what `kill -9` leaves behind: it is reported and is not damage. Whether the session was closed is
-told by its `end` record.
+told by its `closed` record, the last one, which follows what the engine concluded after the `end` record.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class _Walk:
             if record["kind"] != "session":
                 return "first record is not the session's header"
             self.session = str(record.get("session", ""))
-        self.closed = self.closed or record["kind"] == "end"
+        self.closed = record["kind"] == "closed"
         self.previous, self.records = digest, self.records + 1
         return None
 

@@ -56,7 +56,7 @@ def _session(timeline: Timeline) -> dict[str, Any]:
         "ended_by": end.get("ended_by"),
         "began": rfc3339(header["time"]),
         "ended": rfc3339(end["time"]) if end else None,
-        "closed": bool(end),
+        "closed": "closed" in timeline.counts,
     }
 
 

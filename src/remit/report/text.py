@@ -27,7 +27,9 @@ def _head(session: Item) -> Iterator[str]:
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
         yield f"command   {one_line(' '.join(session['arguments']))}"
-    yield f"time      {session['began']} to {session['ended'] or 'not closed: the recording was cut off'}"
+    yield f"time      {session['began']} to {session['ended'] or 'unknown'}"
+    if not session["closed"]:
+        yield "          not closed: the recording was cut off"
 
 
 def _verdict(report: Item) -> Iterator[str]:
@@ -37,7 +39,7 @@ def _verdict(report: Item) -> Iterator[str]:
         cause = f" for finding {response['finding']}" if response["finding"] else ""
         reached = f"which reached {response['processes']} process(es)"
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
-    if session["closed"]:
+    if session["ended"]:
         status = "was killed" if session["status"] is None else f"ended with status {session['status']}"
         by = f", ended by: {session['ended_by']}" if session["ended_by"] else ""
         yield f"  the command {status}" + (" (set by remit)" if session["exit_source"] == "remit" else "") + by

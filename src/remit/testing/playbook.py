@@ -197,6 +197,9 @@ class Playbook:
             kind = next(iter(json.loads(message)))
             line, previous = encode_verbatim(len(lines) + 1, self._clock, kind, message, previous)
             lines.append(line)
+        if self.records[-1]["kind"] == "end":
+            body = {"time": self._clock, "kind": "closed", "findings": len(self._of("finding"))}
+            lines.append(encode_record(len(lines) + 1, body, previous)[0])
         for number, start in enumerate(range(0, len(lines), segment_records), 1):
             (directory / segment_name(number)).write_bytes(b"".join(lines[start : start + segment_records]))
         return directory
