@@ -93,7 +93,11 @@ def _finding_check(report: dict[str, Any], step: str, turn: Scripted, **more: st
         for key, value in expected.items()
         if finding[key] != value
     ]
-    return Check(name, not wrong, ", ".join(wrong) or ", ".join(f"{key} {value}" for key, value in expected.items()))
+    return Check(
+        name,
+        not wrong,
+        ", ".join(wrong) or ", ".join(f"{key} {value}" for key, value in expected.items() if key != "step"),
+    )
 
 
 def _steps(script: Sequence[Scripted]) -> list[tuple[str, Scripted]]:

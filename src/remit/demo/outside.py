@@ -37,6 +37,7 @@ def outside_world(key_file: Path) -> Iterator[Outside]:
         asyncio.run_coroutine_threadsafe(outside.stop(), loop).result(START_SECONDS)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(START_SECONDS)
+        loop.close()
 
 
 def fetch(port: int) -> str | None:
