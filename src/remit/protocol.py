@@ -88,7 +88,7 @@ class Receiver:
         return message
 
     def take_descriptors(self, count: int) -> tuple[int, ...]:
-        """The next `count` received descriptors, now the caller's to close; raises ProtocolError when they are short."""
+        """The next `count` received descriptors, the caller's to close; raises ProtocolError when they are short."""
         if len(self._descriptors) < count:
             raise ProtocolError(f"descriptors missing: {count - len(self._descriptors)}")
         return tuple(self._descriptors.popleft() for _ in range(count))

@@ -61,7 +61,7 @@ def install_filter(plan: Plan) -> tuple[int, bool]:
     except OSError as problem:
         raise BoundaryError(
             f"cannot install the seccomp filter: {problem}",
-            hint="this kernel or container forbids seccomp user notification; `remit scope explain` says what is missing",
+            hint="this kernel or container forbids seccomp user notification",
         ) from problem
 
 

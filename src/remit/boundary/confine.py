@@ -1,4 +1,4 @@
-"""Takes privilege away from the engine: it may read this session's evidence and Python's own files, and reach nobody."""
+"""Takes privilege away from the engine: it may read this session's evidence and Python's files, and reach nobody."""
 
 from __future__ import annotations
 

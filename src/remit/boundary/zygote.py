@@ -161,6 +161,8 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
     status = _EXEC_FORMAT_STATUS
     name = request["arguments"][0]
     try:
+        # From here on it is the agent's process, and the supervisor must be able to read it.
+        process.set_dumpable(True)
         signal.set_wakeup_fd(-1)
         if request["new_session"]:
             os.setsid()

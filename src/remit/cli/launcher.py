@@ -7,21 +7,18 @@ the supervisor dies, the caller inherits the agent's processes (it is a subreape
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import socket
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from remit.boundary.confine import confine_reader
 from remit.boundary.launch import remember_dispositions
 from remit.cli import supervise
+from remit.cli.begin import Begun
 from remit.errors import BoundaryError, EvidenceError, RemitError, ScopeError, WallGapError
-from remit.evidence.locate import sessions_root
 from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -38,7 +35,6 @@ class Request:
     arguments: tuple[str, ...] | None
     environment: Mapping[str, str]
     labels: Mapping[str, str] = field(default_factory=dict)
-    evidence: Path | None = None
     accept_gaps: tuple[str, ...] = ()
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
@@ -60,9 +56,9 @@ class Ended:
 class Launched:
     """A session under way; `wait` for its end."""
 
-    def __init__(self, session: str, evidence: Path, temporary: Path, supervisor: int, channel: socket.socket) -> None:
-        self.session = session
-        self.evidence = evidence
+    def __init__(self, begun: Begun, temporary: Path, supervisor: int, channel: socket.socket) -> None:
+        self.session = begun.session
+        self.evidence = begun.evidence
         self._temporary = temporary
         self._supervisor = supervisor
         self._channel = channel
@@ -70,6 +66,7 @@ class Launched:
     def wait(self) -> Ended:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
         _forward_signals(self._channel)
+        process.set_dumpable(False)
         receiver = Receiver(self._channel)
         try:
             message = receiver.wait()
@@ -98,66 +95,55 @@ class Launched:
         )
 
 
-def launch(request: Request) -> Launched:
-    """Start a session. Raises WallGapError, ScopeError or EvidenceError before anything has run."""
-    plan = request.plan
-    open_gaps = [gap for gap in plan.gaps if gap.kind == "wall" and not gap.accepted]
-    refused = [gap for gap in open_gaps if gap.name not in request.accept_gaps]
-    if refused:
-        reasons = "; ".join(f"{gap.name}: {gap.reason}" for gap in refused)
-        flags = " ".join(f"--accept-gap {gap.name}" for gap in refused)
-        raise WallGapError(f"the scope asks for walls that cannot be built here: {reasons}", hint=flags)
-    session = time.strftime("%Y%m%dT%H%M%S") + "-" + secrets.token_hex(4)
-    evidence = _evidence_directory(request, session)
-    temporary = _temporary_directory(session)
+def launch(request: Request, begun: Begun) -> Launched:
+    """Start a session that has begun. Raises WallGapError, ScopeError or BoundaryError before anything has run."""
+    _check_gaps(request)
+    _check_evidence(request.plan, begun.evidence)
+    temporary = _temporary_directory(begun.session)
     dispositions = remember_dispositions()
     process.set_child_subreaper()
     outside, inside = socket.socketpair()
-    bell_reader, bell_writer = os.pipe2(os.O_CLOEXEC)
-    output_reader, output_writer = os.pipe2(os.O_CLOEXEC)
-    engine = os.fork()
-    if engine == 0:
-        _run_engine(evidence, bell_reader, output_writer)
     supervisor = os.fork()
     if supervisor == 0:
-        os.close(bell_reader)
-        os.close(output_writer)
         outside.close()
         supervise.main(
-            request=request,
-            session=session,
-            evidence=evidence,
-            temporary_directory=str(temporary),
-            dispositions=dispositions,
-            channel=inside,
-            doorbell=bell_writer,
-            output=output_reader,
+            request=request, begun=begun, temporary_directory=str(temporary), dispositions=dispositions, channel=inside
         )
-    for descriptor in (bell_reader, bell_writer, output_reader, output_writer):
-        os.close(descriptor)
+    os.close(begun.doorbell)
+    os.close(begun.output)
     inside.close()
     if request.harness is not None:
         request.harness.close()
-    return Launched(session, evidence, temporary, supervisor, outside)
+    return Launched(begun, temporary, supervisor, outside)
 
 
-def _evidence_directory(request: Request, session: str) -> Path:
-    directory = (request.evidence or sessions_root() / session).absolute()
-    for grant in request.plan.files:
-        if "write" in grant.access and not grant.path.startswith("$TMPDIR"):
-            inside = Path(os.path.realpath(directory)).is_relative_to(grant.path)
-            if inside or Path(grant.path).is_relative_to(os.path.realpath(directory)):
-                raise ScopeError(
-                    f"evidence must lie where the scope cannot write, but {grant.clause} covers it: {directory}",
-                    hint="name another place with --evidence",
-                )
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(directory.iterdir()):
-            raise EvidenceError(f"evidence directory is not empty: {directory}", hint="name a new one with --evidence")
-    except OSError as problem:
-        raise EvidenceError(f"cannot create the evidence directory {directory}: {problem.strerror}") from problem
-    return directory
+def _check_gaps(request: Request) -> None:
+    refused = [
+        gap
+        for gap in request.plan.gaps
+        if gap.kind == "wall" and not gap.accepted and gap.name not in request.accept_gaps
+    ]
+    if refused:
+        reasons = "; ".join(f"{gap.name}: {gap.reason}" for gap in refused)
+        raise WallGapError(
+            f"the scope asks for walls that cannot be built here: {reasons}",
+            hint=" ".join(f"--accept-gap {gap.name}" for gap in refused),
+        )
+
+
+def _check_evidence(plan: Plan, directory: Path) -> None:
+    """The compiler keeps the usual place out of every grant; this looks at the place that was really chosen."""
+    real = Path(os.path.realpath(directory))
+    for grant in plan.files:
+        if (
+            "write" in grant.access
+            and not grant.path.startswith("$TMPDIR")
+            and (real.is_relative_to(grant.path) or Path(grant.path).is_relative_to(real))
+        ):
+            raise ScopeError(
+                f"evidence must lie where the scope cannot write, but {grant.clause} covers it: {directory}",
+                hint="name another place with --evidence",
+            )
 
 
 def _temporary_directory(session: str) -> Path:
@@ -170,25 +156,6 @@ def _temporary_directory(session: str) -> Path:
         except OSError:
             continue
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
-
-
-def _run_engine(evidence: Path, doorbell: int, output: int) -> None:
-    try:
-        for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
-            signal.signal(number, signal.SIG_IGN)
-        process.set_dumpable(False)
-        process.set_name("remit-engine")
-        os.setsid()
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        process.close_other_descriptors({doorbell, output})
-        from remit.engine.follow import follow
-
-        confine_reader(evidence)
-        follow(evidence, doorbell, output)
-    finally:
-        os._exit(0)
 
 
 def _forward_signals(channel: socket.socket) -> None:
@@ -236,4 +203,3 @@ def _rebuild(message: Message) -> RemitError:
         if message["exit_status"] == kind.exit_status:
             return kind(message["failed"], hint=message["hint"])
     return RemitError(message["failed"], hint=message["hint"])
-

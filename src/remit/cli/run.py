@@ -17,11 +17,14 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from remit.boundary.cache import load_plan
-from remit.cli.launcher import Ended, Request, launch
-from remit.evidence.locate import sessions_root
+from remit.cli.begin import begin_session
 from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError
+from remit.evidence.locate import sessions_root
+
+if TYPE_CHECKING:
+    from remit.cli.launcher import Ended
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
@@ -42,7 +45,9 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that starts a session."""
     parser.add_argument("--scope", metavar="FILE", type=Path, help="the task's scope (default: the built-in one)")
     parser.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
-    parser.add_argument("--tier", choices=("auto", "user"), default="auto", help="which walls and sight (default: auto)")
+    parser.add_argument(
+        "--tier", choices=("auto", "user"), default="auto", help="which walls and sight (default: auto)"
+    )
     parser.add_argument("--evidence", metavar="DIR", type=Path, help="a new directory for the evidence")
     parser.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="put a label on the session")
     parser.add_argument(
@@ -54,23 +59,32 @@ def run(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise RemitError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
-    plan = load_plan(
-        options.scope,
-        workspace=options.workspace or Path.cwd(),
-        environment=dict(os.environ),
-        evidence_root=sessions_root(),
-        accept_gaps=options.accept_gap,
-    )
-    ended = launch(
-        Request(
+    labels = parse_labels(options.label)
+    begun = begin_session(options.evidence)
+    # Imported only now: the engine loads meanwhile.
+    from remit.boundary.cache import load_plan
+    from remit.cli.launcher import Request, launch
+
+    try:
+        plan = load_plan(
+            options.scope,
+            workspace=options.workspace or Path.cwd(),
+            environment=dict(os.environ),
+            evidence_root=sessions_root(),
+            accept_gaps=options.accept_gap,
+        )
+        request = Request(
             plan=plan,
             arguments=tuple(command),
             environment=os.environ,
-            labels=parse_labels(options.label),
-            evidence=options.evidence,
+            labels=labels,
             accept_gaps=tuple(options.accept_gap),
         )
-    ).wait()
+        launched = launch(request, begun)
+    except BaseException:
+        begun.cancel()
+        raise
+    ended = launched.wait()
     if options.report is not None:
         _write_report(ended, options.report)
     _notice(ended)

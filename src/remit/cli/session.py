@@ -1,4 +1,4 @@
-"""The host process of a session that a harness drives: `python -m remit.cli.session FD OPTIONS`, for remit.Session only.
+"""The host process of a session that a harness drives: `python -m remit.cli.session FD OPTIONS`, for remit.Session.
 
 Its last word on stdout is one JSON object, {ended: …} or {failed, hint, exit_status}.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.boundary.cache import load_plan
+from remit.cli.begin import begin_session
 from remit.cli.launcher import Request, launch
 from remit.errors import RemitError
 from remit.evidence.locate import sessions_root
@@ -30,27 +31,30 @@ def main() -> None:
 
 
 def _host(harness: socket.socket, options: dict[str, Any]) -> dict[str, Any]:
-    scope = options["scope"]
-    plan = load_plan(
-        None if scope is None else Path(scope),
-        workspace=Path(options["workspace"]),
-        environment=dict(os.environ),
-        evidence_root=sessions_root(),
-        accept_gaps=options["accept_gaps"],
-    )
-    os.chdir(options["workspace"])
-    ended = launch(
-        Request(
+    scope, evidence = options["scope"], options["evidence"]
+    begun = begin_session(None if evidence is None else Path(evidence))
+    try:
+        plan = load_plan(
+            None if scope is None else Path(scope),
+            workspace=Path(options["workspace"]),
+            environment=dict(os.environ),
+            evidence_root=sessions_root(),
+            accept_gaps=options["accept_gaps"],
+        )
+        request = Request(
             plan=plan,
             arguments=None,
             environment=os.environ,
             labels=options["labels"],
-            evidence=None if options["evidence"] is None else Path(options["evidence"]),
             accept_gaps=tuple(options["accept_gaps"]),
             task=options["task"],
             harness=harness,
         )
-    ).wait()
+        launched = launch(request, begun)
+    except BaseException:
+        begun.cancel()
+        raise
+    ended = launched.wait()
     findings = [record["finding"] for record in read_records(ended.evidence) if record["kind"] == "finding"]
     return {
         "exit_source": ended.exit_source,

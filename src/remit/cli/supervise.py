@@ -1,13 +1,14 @@
-"""The supervisor process from its fork to its exit: boundary, header record, loop, and one last word to the launcher."""
+"""The supervisor process from fork to exit: boundary, header record, loop, one last word to the launcher."""
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
 import socket
+import struct
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remit import __version__
@@ -21,28 +22,32 @@ from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
 
 if TYPE_CHECKING:
+    from remit.cli.begin import Begun
     from remit.cli.launcher import Request
 
-_IGNORED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP, signal.SIGPIPE)
+_IGNORED = (
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTSTP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGHUP,
+    signal.SIGPIPE,
+)
 _DESCRIPTORS_WANTED = 65536  # two for each live process, at most
 
 
 def main(
     *,
     request: Request,
-    session: str,
-    evidence: Path,
+    begun: Begun,
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
-    doorbell: int,
-    output: int,
 ) -> None:
     """Run one session and exit. Never returns."""
     try:
-        message = _supervise(
-            request, session, evidence, temporary_directory, dispositions, channel, EnginePipe(doorbell, output)
-        )
+        message = _supervise(request, begun, temporary_directory, dispositions, channel)
     except RemitError as problem:
         message = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
     except Exception as problem:
@@ -56,25 +61,25 @@ def main(
 
 def _supervise(
     request: Request,
-    session: str,
-    evidence: Path,
+    begun: Begun,
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
-    engine: EnginePipe,
 ) -> dict[str, Any]:
+    gc.enable()
     launcher = os.getppid()
+    engine = EnginePipe(begun.doorbell, begun.output)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
-    writer = EvidenceWriter(evidence)
+    writer = EvidenceWriter(begun.evidence)
     boundary = start_boundary(request.plan, temporary_directory, dispositions)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
-    supervisor.record("session", **_header(request, session, boundary, launcher))
+    supervisor.record("session", **_header(request, begun.session, boundary, launcher))
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
@@ -89,8 +94,8 @@ def _supervise(
         )
     else:
         assert request.harness is not None
-        supervisor.steps.controllers.add(os.getppid())
-        ready = {"session": session, "evidence": str(evidence), "environment": environment}
+        supervisor.steps.controllers.add(_peer(request.harness))
+        ready = {"session": begun.session, "evidence": str(begun.evidence), "environment": environment}
         send(request.harness, {"ready": ready})
         supervisor.serve_harness(request.harness)
     _release_terminal()
@@ -114,6 +119,12 @@ def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directo
     kept["TMPDIR"] = temporary_directory
     made = {name: value.replace("$TMPDIR", temporary_directory) for name, value in plan.environment.set.items()}
     return kept | made
+
+
+def _peer(connection: socket.socket) -> int:
+    """The process that made this socket pair: the harness."""
+    pid: int = struct.unpack("=iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0]
+    return pid
 
 
 def _listen_to_launcher(supervisor: Supervisor, channel: socket.socket) -> None:

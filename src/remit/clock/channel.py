@@ -48,9 +48,7 @@ class Channel:
             self._last += 1
             self._answers[self._last] = answer
             try:
-                send(
-                    self._connection, {**message, "request": self._last, "descriptors": len(descriptors)}, descriptors
-                )
+                send(self._connection, {**message, "request": self._last, "descriptors": len(descriptors)}, descriptors)
             except OSError:
                 pass  # the reading thread sees the same end and answers
         return answer.result()

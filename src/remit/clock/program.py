@@ -123,9 +123,7 @@ class Program:
             self._ended.set()
 
 
-def _stream(
-    wanted: Stream, mode: str, number: int, text: bool, given: list[int], opened: list[int]
-) -> IO[Any] | None:
+def _stream(wanted: Stream, mode: str, number: int, text: bool, given: list[int], opened: list[int]) -> IO[Any] | None:
     """Add the descriptor that the program gets to `given`, and return our end of a pipe if one was asked for.
 
     What is in `opened` is ours to close once the program has it.

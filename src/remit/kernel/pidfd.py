@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 
 from remit.kernel.libc import SYS_PIDFD_GETFD, SYS_PIDFD_OPEN, SYS_PIDFD_SEND_SIGNAL, system_call
 
@@ -19,6 +20,13 @@ def is_alive(descriptor: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def has_exited(descriptor: int) -> bool:
+    """Whether every thread of the process has ended, reaped or not."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def send_signal(descriptor: int, signal_number: int) -> bool:

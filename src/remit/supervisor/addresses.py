@@ -62,7 +62,7 @@ class GrantTable:
         self._networks = [_network(grant) for grant in grants]
 
     def covering(self, address: Address) -> AddressGrant | None:
-        """The grant that covers this address and port, or None. Port 0, on bind, needs all ports the kernel may pick."""
+        """The grant that covers this address and port, or None; port 0, on bind, needs all that the kernel may pick."""
         value = int.from_bytes(address.packed, "big")
         for network in self._networks:
             if network.length != len(address.packed) or value >> network.shift != network.prefix:

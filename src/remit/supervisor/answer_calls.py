@@ -51,7 +51,7 @@ def set_process_option(desk: Desk, process: Process, question: Question, name: s
     """PR_SET_DUMPABLE succeeds without effect, for a process that cannot be read cannot be watched; agents and keys
     rings set it in good faith. PR_SET_CHILD_SUBREAPER would hide whose child an orphan is."""
     if question.arguments[0] & _LOW == _PR_SET_DUMPABLE:
-        return Return(0)
+        return Proceed() if question.arguments[1] == 1 else Return(0)
     return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
 
 

@@ -98,8 +98,8 @@ class ExecStops:
 
     def _read(self, process: Process, *, asked: str, confirmed: bool) -> None:
         pid = process.pid
-        image, device, inode, arguments, truncated, directory = asked, 0, 0, [], False, ""
-        clause = ""
+        arguments: list[str] = []
+        image, device, inode, truncated, directory, clause = asked, 0, 0, False, "", ""
         try:
             image = proc.read_link(f"/proc/{pid}/exe")
             found = os.stat(f"/proc/{pid}/exe")

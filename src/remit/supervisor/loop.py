@@ -75,7 +75,7 @@ class Supervisor:
         self.processes = ProcessTable(
             record=self.record, watch=self._watch, unwatch=self._unwatch, spawned=self._spawn_of
         )
-        self.processes.zygote = boundary.zygote
+        self.processes.set_zygote(boundary.zygote)
         desk = Desk(plan, temporary_directory, self.processes, self.record)
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
@@ -299,11 +299,11 @@ class Supervisor:
 
     def _close(self, outcome: Outcome) -> Outcome:
         """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
-        left = [process.identity for process in self.processes]
+        left = [process.identity for process in self.processes.running()]
         if left:
             self._stop_answering()
             self._responder.kill()
-            for process in list(self.processes):
+            for process in self.processes:
                 self.processes.forget(process)
         status = outcome.status
         self.record(

@@ -8,7 +8,7 @@ parent was killed at the wrong moment keeps its candidates; it is never given a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from remit.kernel import pidfd, proc
@@ -50,12 +50,12 @@ class ProcessTable:
         self._spawned = spawned
         self._by_pid: dict[int, Process] = {}
         self._supervisor = os.getpid()
-        self.zygote = 0
+        self._zygote: Process | None = None
         # Killed processes that had children nobody had met yet: the possible parents of an orphan.
         self._lost_parents: dict[str, int] = {}
         self.ended_cpu = 0.0
 
-    def __iter__(self) -> Iterable[Process]:
+    def __iter__(self) -> Iterator[Process]:
         return iter(list(self._by_pid.values()))
 
     def __len__(self) -> int:
@@ -73,11 +73,17 @@ class ProcessTable:
             return None
         return process
 
+    def set_zygote(self, pid: int) -> None:
+        """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
+        self._zygote = Process(pid, 0, pidfd.open_process(pid))
+
     def caller(self, thread: int) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""
         process = self.get(thread)
         if process is not None:
             return process
+        if self._zygote is not None and thread == self._zygote.pid:
+            return self._zygote
         try:
             descriptor = pidfd.open_process(thread)
         except OSError:
@@ -114,6 +120,13 @@ class ProcessTable:
             self._lost_parents[process.identity] = process.pending_forks
         self._record("exit", process=process.identity, status=process.exit_status, cpu=process.cpu)
 
+    def running(self) -> list[Process]:
+        """Those that have not ended, the ended ones being forgotten first."""
+        for process in self:
+            if pidfd.has_exited(process.pidfd):
+                self.forget(process)
+        return list(self._by_pid.values())
+
     def reconcile(self, present: set[int]) -> None:
         """Drop expectations that nothing living can fulfil: `present` is every process now below the supervisor."""
         unmet = len(present - self._by_pid.keys())
@@ -128,7 +141,7 @@ class ProcessTable:
         except BaseException:
             os.close(descriptor)
             raise
-        if stat.parent == self.zygote:
+        if self._zygote is not None and stat.parent == self._zygote.pid:
             return self._add_spawned(pid, stat.start, descriptor)
         if stat.parent != self._supervisor:
             parent = self.get(stat.parent)

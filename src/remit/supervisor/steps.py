@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from remit.protocol import Message, ProtocolError
-from remit.supervisor.channels import held_channels, steering_channels
+from remit.supervisor.channels import held_channels, steering_channel
 from remit.supervisor.processes import ProcessTable
 
 STEP_ID_MAX = 256
@@ -39,23 +39,33 @@ class Steps:
         common = self._open.pop(step, None)
         if common is None:
             raise ProtocolError(f"step is not open: {step}")
+        held = self._held_by_controllers()
+        running, shared = [], []
+        for process in self._processes.running():
+            running.append(process.identity)
+            if process.pid in self.controllers:
+                continue
+            try:
+                through = steering_channel(process, held, self.controllers)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                through = "unreadable"
+            if through is not None:
+                shared.append({"process": process.identity, "through": through})
+        self._record("step", mark="end", **common, arguments=None, source=source, left_running=running, shared=shared)
+
+    def _held_by_controllers(self) -> set[str] | None:
+        """What could steer a shell, or None when it cannot be read: then any channel might be shared."""
         held: set[str] = set()
         for controller in self.controllers:
-            held |= _channels(held_channels, controller)
-        running, shared = [], []
-        for process in self._processes:
-            running.append(process.identity)
-            through = sorted(held & _channels(steering_channels, process.pid)) if held else []
-            if through:
-                shared.append({"process": process.identity, "through": through[0]})
-        self._record("step", mark="end", **common, arguments=None, source=source, left_running=running, shared=shared)
+            try:
+                held |= held_channels(controller)
+            except ProcessLookupError:
+                continue
+            except PermissionError:
+                return None
+        return held
 
     def is_open(self, step: str) -> bool:
         return step in self._open
-
-
-def _channels(read: Callable[[int], set[str]], pid: int) -> set[str]:
-    try:
-        return read(pid)
-    except (ProcessLookupError, PermissionError):
-        return set()
