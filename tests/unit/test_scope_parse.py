@@ -155,10 +155,28 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 
 _YAML_PIECES = st.sampled_from(
-    ["remit: 1\n", "task: x\n", "files:", "  write: ", "network: {connect: [", "- ", "? ", ": ", "&a ", "*a", "!!str ",
-     "<<: ", "[", "]", "{", "}", "|\n", ">-\n", "'", '"', "\\x", "\\U", "%YAML 1.1\n", "---\n", "...\n", "\t", " ", "\n", "#",
-     ",", "compute: {memory: ", "9" * 30, "1e999", ".nan", "\u0000", "\ufeff", "\u2028", "respond: {", "~", "null", "$HOME"]
-)  # fmt: skip
+    [
+        *("remit: 1\n", "task: x\n", "files:", "  write: ", "network: {connect: [", "respond: {", "compute: {memory: "),
+        *("- ", "? ", ": ", "&a ", "*a", "!!str ", "<<: ", "[", "]", "{", "}", ",", "|\n", ">-\n", "'", '"', "#"),
+        *(
+            "\\x",
+            "\\U",
+            "%YAML 1.1\n",
+            "---\n",
+            "...\n",
+            "\t",
+            " ",
+            "\n",
+            "9" * 30,
+            "1e999",
+            ".nan",
+            "~",
+            "null",
+            "$HOME",
+        ),
+        *("\u0000", "\ufeff", "\u2028"),
+    ]
+)
 
 
 @settings(max_examples=800, deadline=None)
