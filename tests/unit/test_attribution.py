@@ -110,11 +110,16 @@ def test_the_agent_is_named_with_reasons_and_what_would_refute_it() -> None:
     assert found["who"] == "agent"
     assert found["reasons"] == [
         "it descends from what the supervisor started for tool call a (bash)",
-        "its lineage from there is unbroken: bash[1001] > python3[1002]",
+        "its lineage from there is unbroken: bash[1001] > python3 x.py[1002]",
         "no other process entered the session",
         "the arguments of tool call a name python3",
     ]
     assert found["refuted_by"]
+
+
+def test_the_chain_tells_what_a_process_ran_before() -> None:
+    book = Playbook().step("a").spawn("/bin/bash", "-c", "...", step="a").exec("/usr/bin/env", "x").exec("/usr/bin/x")
+    assert "unbroken: bash then env then x[1001]" in str(origin(book)["reasons"])
 
 
 def test_an_operator_is_not_the_agent() -> None:

@@ -14,6 +14,8 @@ from remit.events import Connect, Exec, Exit, Fork
 
 REMEMBERED_EXITS = 4096  # a child may be recorded after its parent went; older ones cannot matter
 LONGEST_CHAIN = 16
+LONGEST_HISTORY = 120
+_INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "php", "bash", "sh", "dash")
 
 T = TypeVar("T")
 
@@ -49,16 +51,27 @@ class Process:
     born_at_step: int  # index of the earliest step that was in force, or the next one to begin
     image: str = ""
     arguments: tuple[str, ...] = ()
+    before: str = ""  # the names of the programs that it ran before this one
     chain: tuple[str, ...] = ()  # names of the ancestors, outermost first
     entry: Entry | None = None
     unbroken: bool = True  # every parent up to the entry was read while it lived
+    ran_since_birth: bool = False
     hears: bool = False  # a shared shell, or a child of one: later steps may speak to it
     shared: bool = False  # a shared shell itself
     listens: str = ""  # an address other than loopback that it, or an ancestor, listens on
 
     @property
+    def name(self) -> str:
+        """The program for people: its file's name, and the script when it is an interpreter that was given one."""
+        name = self.image.rpartition("/")[2] or "?"
+        script = self.arguments[1] if len(self.arguments) > 1 else ""
+        interpreted = name.startswith(_INTERPRETERS) and script and not script.startswith("-")
+        return f"{name} {script.rpartition('/')[2][:60]}" if interpreted else name
+
+    @property
     def label(self) -> str:
-        return f"{self.image.rpartition('/')[2] or '?'}[{self.id.partition(':')[0]}]"
+        """How it shows in a chain: all it ran, and its PID."""
+        return f"{self.before}{self.name}[{self.id.partition(':')[0]}]"
 
 
 @dataclass(slots=True)
@@ -118,6 +131,9 @@ class Lineage:
     def ran(self, event: Exec) -> None:
         process = self.get(event.process)
         if process and not event.errno and not event.refused:
+            if process.image and process.ran_since_birth:
+                process.before = f"{process.before}{process.name} then "[-LONGEST_HISTORY:]
+            process.ran_since_birth = True
             process.image, process.arguments = event.image, event.arguments
 
     def exited(self, event: Exit) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from remit.attribution.lineage import Lineage, Process
-from remit.events import Connect, Event, Session
+from remit.events import Connect, Event, Exec, ProcessEvent, Session
 from remit.findings import Sighting
 
 
@@ -43,6 +43,13 @@ class Context:
         """The image of a process, which serves as the key of a finding within its step."""
         found = self.lineage.get(process)
         return found.image if found else ""
+
+    def name(self, event: ProcessEvent) -> str:
+        """The program behind an event, for people: of a program that was refused, the one that was asked for."""
+        if isinstance(event, Exec) and event.refused:
+            return event.image.rpartition("/")[2]
+        found = self.lineage.get(event.process)
+        return found.name if found else "?"
 
     def own_service(self, address: str, port: int) -> bool:
         """Whether the session itself listens there: a test that talks to its own server."""

@@ -127,6 +127,6 @@ def _sighting(
     event: Connect | Flow | Exec, context: Context, state: str, severity: str, text: str, events: tuple[int, ...]
 ) -> Sighting:
     program = context.program(event.process) or (event.image if isinstance(event, Exec) else "?")
-    shown = printable(f"{program.rpartition('/')[2]}: {text}", 400)
+    shown = printable(f"{context.name(event)}: {text}", 400)
     numbers = tuple(sorted(set(events)))
     return Sighting(program, event.process, state, severity, TECHNIQUES, shown, event.clause, numbers)

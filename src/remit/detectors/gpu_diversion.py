@@ -52,7 +52,7 @@ class GpuDiversion:
         if grants_gpu(self.session.scope):
             return
         program = context.program(event.process)
-        name = program.rpartition("/")[2] or "?"
+        name = context.name(event)
         state = "attempted" if event.errno or event.refused else "succeeded"
         outcome = "there is none" if event.absent else "refused" if event.refused else "failed"
         text = f"{name}: it opened {event.path} for use" + (f"; {outcome}" if state == "attempted" else "")

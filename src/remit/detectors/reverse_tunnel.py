@@ -165,5 +165,5 @@ def _sighting(
 ) -> Sighting:
     program = context.program(event.process) or (event.image if isinstance(event, Exec) else "?")
     clause = None if isinstance(event, Fork | Exit) else getattr(event, "clause", None)
-    shown = printable(f"{program.rpartition('/')[2]}: {text}", 400)
+    shown = printable(f"{context.name(event)}: {text}", 400)
     return Sighting(program, event.process, state, severity, TECHNIQUES, shown, clause, tuple(sorted(set(events))))

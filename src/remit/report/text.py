@@ -16,7 +16,10 @@ Item = dict[str, Any]
 
 def render_text(report: Item) -> str:
     """The whole report, ending with a newline."""
+    # Line breaks of a command become spaces before cleaning would turn them into marks.
+    said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
+    report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
     parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -40,9 +43,16 @@ def _verdict(report: Item) -> Iterator[str]:
         reached = f"which reached {response['processes']} process(es)"
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
     if session["ended"]:
-        status = "was killed" if session["status"] is None else f"ended with status {session['status']}"
-        by = f", ended by: {session['ended_by']}" if session["ended_by"] else ""
-        yield f"  the command {status}" + (" (set by remit)" if session["exit_source"] == "remit" else "") + by
+        yield f"  {_ending(session)}"
+
+
+def _ending(session: Item) -> str:
+    if session["exit_source"] == "remit":
+        return f"remit ended the session: {session['ended_by']}"
+    if session["status"] is None:
+        return f"the session was ended by: {session['ended_by']}"
+    status = session["status"]
+    return f"the command ended with status {status}" if status >= 0 else f"the command was killed by signal {-status}"
 
 
 def _headline(findings: list[Item], denials: list[Item], lost: Item) -> str:
@@ -80,7 +90,7 @@ def _steps(report: Item) -> Iterator[str]:
     yield "STEP BY STEP"
     widest = max(len(step["id"]) for step in steps)
     for step in steps:
-        what = f"{step['tool']}: {one_line(step['arguments'], 60)}" if step["arguments"] is not None else step["tool"]
+        what = f"{step['tool']}: {step['arguments']}" if step["arguments"] is not None else step["tool"]
         yield f"  {step['id']:<{widest}}  {step['state']:<12}  {what}".rstrip()
         if step["lost"]:
             yield f"  {'':<{widest}}  {step['lost']} event(s) were lost during this step"
