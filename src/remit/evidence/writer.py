@@ -1,7 +1,7 @@
 """The sole writer of evidence: append-only segments, one hash chain, written in batches and never rewritten.
 
-Records wait in memory until `flush`, which the supervisor calls once per turn of its loop and before anything is judged;
-a `kill -9` loses at most that batch.
+Records wait in memory until `flush`, which the supervisor calls once per turn of its loop and before anything is
+judged; a `kill -9` loses at most that batch.
 """
 
 from __future__ import annotations

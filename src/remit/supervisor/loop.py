@@ -29,7 +29,7 @@ from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.flows import sample_flows
 from remit.supervisor.images import ExecStops
-from remit.supervisor.processes import Process, ProcessTable
+from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
@@ -224,7 +224,7 @@ class Supervisor:
         if number == self._root:
             self._end(Outcome(status))
 
-    def _spawn_of(self, pid: int) -> tuple[int, str | None] | None:
+    def _spawn_of(self, pid: int) -> Spawned | None:
         found = self.requests.lookup(pid)
         if found is None:
             self._zygote.read_now()  # it says who the child is before it lets the child run

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.kernel import pidfd, proc
 
@@ -30,6 +30,13 @@ class Process:
         self.cpu = 0.0
 
 
+class Spawned(NamedTuple):
+    """What the supervisor knows of a program it had started: its step, and who asked (run, sdk or exec)."""
+
+    step: str | None
+    source: str
+
+
 Record = Callable[..., Any]
 
 
@@ -42,7 +49,7 @@ class ProcessTable:
         record: Record,
         watch: Callable[[Process], None],
         unwatch: Callable[[Process], None],
-        spawned: Callable[[int], tuple[int, str | None] | None],
+        spawned: Callable[[int], Spawned | None],
     ) -> None:
         self._record = record
         self._watch = watch
@@ -152,9 +159,14 @@ class ProcessTable:
     def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
         process = self._register(pid, start, descriptor)
         spawn = self._spawned(pid)
-        step = spawn[1] if spawn else None
         self._record(
-            "fork", process=process.identity, parent=None, via="spawn" if spawn else "orphan", step=step, candidates=[]
+            "fork",
+            process=process.identity,
+            parent=None,
+            via="spawn" if spawn else "orphan",
+            step=spawn.step if spawn else None,
+            source=spawn.source if spawn else None,
+            candidates=[],
         )
         return process
 

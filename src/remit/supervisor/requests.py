@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from remit.kernel import pidfd
 from remit.protocol import Message, ProtocolError
 from remit.supervisor.connections import Connection
-from remit.supervisor.processes import ProcessTable
+from remit.supervisor.processes import ProcessTable, Spawned
 from remit.supervisor.steps import Steps
 
 
@@ -20,6 +20,7 @@ class Spawn:
 
     number: int
     step: str | None
+    source: str  # run, sdk or exec: who asked for it
     owner: Connection | None
     pid: int = 0
 
@@ -69,7 +70,7 @@ class Requests:
             self._session.finish()
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
-        source = "sdk" if connection is self.harness else "exec"
+        source = self._source(connection)
         action = message.get("do")
         if action == "spawn":
             return self.spawn(message, descriptors, connection)
@@ -99,7 +100,7 @@ class Requests:
         if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
             raise ProtocolError("arguments must be one or more strings without NUL")
         self._last += 1
-        self.spawns[self._last] = Spawn(self._last, step, owner)
+        self.spawns[self._last] = Spawn(self._last, step, self._source(owner), owner)
         request = {
             "id": self._last,
             "arguments": arguments,
@@ -125,10 +126,15 @@ class Requests:
         if spawn.owner is not None:
             spawn.owner.send({"exited": number, "status": status})
 
-    def lookup(self, pid: int) -> tuple[int, str | None] | None:
-        """The spawn that a child of the zygote is: (number, step)."""
+    def lookup(self, pid: int) -> Spawned | None:
+        """What is known of a child of the zygote."""
         spawn = self.by_pid.get(pid)
-        return None if spawn is None else (spawn.number, spawn.step)
+        return None if spawn is None else Spawned(spawn.step, spawn.source)
+
+    def _source(self, connection: Connection | None) -> str:
+        if connection is None:
+            return "run"
+        return "sdk" if connection is self.harness else "exec"
 
     def _signal(self, number: int, signal_number: int) -> bool:
         spawn = self.spawns.get(number)
