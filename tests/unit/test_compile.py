@@ -63,7 +63,11 @@ def test_the_default_scope_has_no_open_wall_gap(home: Path) -> None:
     assert [gap.name for gap in plan.gaps if gap.kind == "wall" and not gap.accepted] == []
     assert plan.environment.set["HOME"] == "$TMPDIR/home"
     assert plan.environment.set["TMPDIR"] == "$TMPDIR"
-    assert (plan.connect, plan.listen, plan.gpu) == ((), (), False)
+    assert (plan.connect, plan.gpu) == ((), False)
+    assert [(grant.cidr, grant.first_port, grant.last_port) for grant in plan.listen] == [
+        ("127.0.0.1/32", 0, 0),
+        ("::1/128", 0, 0),
+    ]
     assert str(home / ".ssh") in plan.secrets
 
 
@@ -123,6 +127,13 @@ def test_what_no_wall_can_express_is_refused(home: Path, text: str, message: str
 def test_a_link_planted_in_the_workspace_grants_nothing(home: Path) -> None:
     (home / "work" / "out").symlink_to(home / ".ssh")
     assert "a link leads out of the workspace" in refused(home, "files: {write: [out]}").message
+
+
+def test_what_a_link_points_at_is_safe_to_print(home: Path) -> None:
+    odd = home / "a\x1b[2Jb"
+    odd.mkdir()
+    (home / "work" / "out").symlink_to(odd)
+    assert refused(home, "files: {write: [out]}").message.isprintable()
 
 
 def test_a_writable_tree_inside_the_evidence_is_refused(home: Path) -> None:

@@ -46,6 +46,8 @@ class Source:
         return self.error_at(position, message, hint=hint)
 
     def error_at(self, position: tuple[int, int] | None, message: str, *, hint: str | None = None) -> ScopeError:
+        # A link's target or a key of the file may hold anything, and this goes to a terminal.
+        message, hint = one_line(message, 2000), None if hint is None else one_line(hint, 2000)
         if position is None or self.name is None:
             where = f"{self.name}: " if self.name else ""
             return ScopeError(where + message, hint=hint, path=self.name)

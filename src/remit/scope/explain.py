@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from remit.plan import AddressGrant, Plan
+from remit.scope.document import one_line
 from remit.scope.presets import PRESETS
 
 _WIDTH = 100
@@ -65,7 +66,7 @@ def _section(title: str, lines: Iterable[str], *, nothing: str | None = None) ->
         yield f"{title}:"
         for line in found:
             yield from textwrap.wrap(
-                line,
+                one_line(line, 100_000),
                 _WIDTH,
                 initial_indent="  ",
                 subsequent_indent="      ",
@@ -96,6 +97,8 @@ def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:
         ports = (
             f"{grant.first_port}" if grant.first_port == grant.last_port else f"{grant.first_port}-{grant.last_port}"
         )
+        if grant.last_port == 0:
+            ports = "0: bound to a free port, not listening"
         yield f"{grant.cidr} port {ports}  ({grant.clause})"
 
 

@@ -148,7 +148,10 @@ class Connect(_Strict):
 
 
 class Listen(_Strict):
-    """TCP addresses that the agent may listen on; without cidr, all of this host's. Port 0 is any free port."""
+    """TCP addresses that the agent may listen on; without cidr, all of this host's.
+
+    Port 0 lets a socket be bound to any free port; to listen, the port it got must be granted too.
+    """
 
     cidr: Cidr | None = None
     port: Ports
