@@ -76,6 +76,15 @@ def test_a_directory_put_in_anothers_place_inherits_no_grant(
     assert len(compiled) == 2
 
 
+def test_a_secret_that_appears_is_not_overlooked(caller: dict[str, str], compiled: list[int], tmp_path: Path) -> None:
+    scope = tmp_path / "scope.yaml"
+    scope.write_text("remit: 1\ntask: a\nfiles: {write: [.], secrets: [key]}\n")
+    assert "secret-inside-grant" not in {gap.name for gap in load(caller, scope).gaps}
+    (Path(caller["HOME"]) / "work" / "key").touch()
+    assert "secret-inside-grant" in {gap.name for gap in load(caller, scope).gaps}
+    assert len(compiled) == 2
+
+
 @pytest.mark.parametrize("damage", ["writable", "truncated", "not json", "link", "other version"])
 def test_a_plan_that_cannot_be_trusted_is_not_used(caller: dict[str, str], compiled: list[int], damage: str) -> None:
     load(caller)

@@ -115,10 +115,9 @@ def _key(request: dict[str, Any]) -> str:
         *(f"{home}/{name}" for name in (".gitconfig", ".config/git", ".config/git/config")),
         request["environment"].get("VIRTUAL_ENV", "") + "/pyvenv.cfg",
         "/etc",
-        "/dev",
     ]
     stamps = [(path, _stamp(path)) for path in looked_at]
-    parts = [remit.__version__, sys.executable, _code_stamp(), request, stamps]
+    parts = [remit.__version__, sys.executable, _code_stamp(), request, stamps, _gpu_names()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -127,7 +126,15 @@ def _stamp(path: str) -> list[int] | None:
         status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return [status.st_dev, status.st_ino, status.st_mtime_ns if path != "/dev" else 0]
+    return [status.st_dev, status.st_ino, status.st_mtime_ns]
+
+
+def _gpu_names() -> list[str]:
+    """Device nodes that a driver makes when it is first used."""
+    try:
+        return sorted(name for name in os.listdir("/dev") if name.startswith(("nvidia", "dri", "kfd")))
+    except OSError:
+        return []
 
 
 def _code_stamp() -> list[Any]:
@@ -155,7 +162,7 @@ def _read(file: Path) -> Plan | None:
             witness, _, text = stream.read().partition(b"\n")
             if json.loads(witness) != _witness(plan := plan_from_json(text)):
                 return None
-        except (ValueError, AttributeError, OSError):
+        except (ValueError, AttributeError, KeyError, TypeError, OSError):
             return None
     return plan
 
@@ -173,6 +180,13 @@ def _witness(plan: Plan) -> list[list[Any]]:
             # Only the author's own grants can lie where an agent was able to write.
             moved = not grant.clause.startswith("use:") and os.path.realpath(grant.path) != grant.path
             found.append([grant.path, status.st_dev, status.st_ino, moved])
+    # A secret that appears inside a granted tree is a gap, and a grant that appears is a grant.
+    for path in sorted({*plan.secrets, *plan.scope["files"]["protect"], *plan.scope["files"]["read"]}):
+        try:
+            status = os.stat(path)
+            found.append([path, status.st_ino, status.st_uid, status.st_mode])
+        except OSError:
+            found.append([path])
     return found
 
 
