@@ -20,15 +20,8 @@ from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, Receiver, send
 
-_TERMINAL_SIGNALS = (
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGTERM,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-)
+# The terminal's, and whatever a program sends to its whole process group (`kill 0`), which the zygote is in.
+_IGNORED_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
 _EXEC_FORMAT_STATUS = 126
 _NOT_FOUND_STATUS = 127
 
@@ -46,7 +39,7 @@ def run(
     """
     supervisor = os.getppid()
     try:
-        for number in _TERMINAL_SIGNALS:
+        for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         apply.make_expendable()
         process.set_dumpable(False)

@@ -18,7 +18,7 @@ from typing import Any
 from remit.boundary.launch import remember_dispositions
 from remit.cli import supervise
 from remit.cli.begin import Begun
-from remit.errors import BoundaryError, EvidenceError, RemitError, ScopeError, WallGapError
+from remit.errors import BoundaryError, RemitError, ScopeError, WallGapError
 from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -73,8 +73,9 @@ class Launched:
         except (OSError, ProtocolError):
             message = None
         try:
-            if message is None:
+            if message is None or "failed" in message:
                 _kill_orphans()
+            if message is None:
                 raise RemitError(
                     "the supervisor died, so the session was ended",
                     hint=f"remit verify {self.evidence}; what was recorded until then is there",
@@ -199,7 +200,6 @@ def _reap(supervisor: int) -> None:
 
 
 def _rebuild(message: Message) -> RemitError:
-    for kind in (BoundaryError, EvidenceError):
-        if message["exit_status"] == kind.exit_status:
-            return kind(message["failed"], hint=message["hint"])
-    return RemitError(message["failed"], hint=message["hint"])
+    problem = RemitError(message["failed"], hint=message["hint"])
+    problem.exit_status = message["exit_status"]
+    return problem

@@ -6,12 +6,13 @@ judged; a `kill -9` loses at most that batch.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from pathlib import Path
 from typing import Any
 
-from remit.errors import EvidenceError
+from remit.errors import EXIT_BUDGET, EvidenceError
 from remit.evidence.record import FIRST_HASH, encode_record, encode_verbatim, segment_name
 
 SEGMENT_BYTES = 64 << 20
@@ -56,7 +57,10 @@ class EvidenceWriter:
             while view:
                 view = view[os.write(self._descriptor, view) :]
         except OSError as problem:
-            raise EvidenceError(f"cannot write evidence in {self.directory}: {problem.strerror}") from problem
+            failure = EvidenceError(f"cannot write evidence in {self.directory}: {problem.strerror}")
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                failure.exit_status = EXIT_BUDGET
+            raise failure from problem
         self._written += len(data)
         if self._written >= SEGMENT_BYTES:
             self._next_segment()

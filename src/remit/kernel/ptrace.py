@@ -16,6 +16,8 @@ _INTERRUPT = 0x4207
 _DETACH = 17
 _GETEVENTMSG = 0x4201
 _OPTION_TRACE_EXEC = 1 << 4
+# If the tracer dies between the question and the stop, so does the tracee: its image would go unread.
+_OPTION_EXIT_KILL = 1 << 20
 EVENT_EXEC = 4
 EVENT_STOP = 128
 WALL = 0x40000000  # __WALL of wait4(2): also wait for tracees that are threads
@@ -23,7 +25,7 @@ WALL = 0x40000000  # __WALL of wait4(2): also wait for tracees that are threads
 
 def seize(thread: int) -> None:
     """Become the tracer without stopping the thread, and ask for a stop at exec."""
-    _ptrace(_SEIZE, thread, _OPTION_TRACE_EXEC, "seize")
+    _ptrace(_SEIZE, thread, _OPTION_TRACE_EXEC | _OPTION_EXIT_KILL, "seize")
 
 
 def interrupt(thread: int) -> None:

@@ -62,13 +62,15 @@ class GrantTable:
         self._networks = [_network(grant) for grant in grants]
 
     def covering(self, address: Address) -> AddressGrant | None:
-        """The grant that covers this address and port, or None; port 0, on bind, needs all that the kernel may pick."""
+        """The grant that covers this address and port, or None; port 0 needs itself or all that bind may pick."""
         value = int.from_bytes(address.packed, "big")
         for network in self._networks:
             if network.length != len(address.packed) or value >> network.shift != network.prefix:
                 continue
             first, last = (address.port, address.port) if address.port else _EPHEMERAL
-            if network.grant.first_port <= first and last <= network.grant.last_port:
+            # A grant of port 0 itself allows to be given some port; listening on it needs a grant of its own.
+            named_zero = address.port == 0 and network.grant.first_port == 0
+            if named_zero or (network.grant.first_port <= first and last <= network.grant.last_port):
                 return network.grant
         return None
 

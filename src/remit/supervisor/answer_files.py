@@ -46,11 +46,16 @@ def resolve(pid: int, directory: int, asked: str, flags: int = 0) -> tuple[str, 
     except OSError as problem:
         if problem.errno != errno.ENOENT:
             return asked if asked.startswith("/") else start, False
-    parent, _, last = start.rstrip("/").rpartition("/")
-    try:
-        return f"{_resolve_existing(parent or '/', 0, pid).rstrip('/')}/{last}", False
-    except OSError:
-        return asked if asked.startswith("/") else start, False
+    # The deepest directory that is there says where the rest would be.
+    parent, missing = start.rstrip("/"), ""
+    while True:
+        parent, _, last = parent.rpartition("/")
+        missing = f"/{last}{missing}"
+        try:
+            return _resolve_existing(parent or "/", 0, pid).rstrip("/") + missing, False
+        except OSError:
+            if not parent:
+                return start, False
 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:

@@ -24,6 +24,18 @@ _LOW = 0xFFFFFFFF
 _MSG_FASTOPEN = 0x20000000
 _EINPROGRESS = errno.EINPROGRESS
 
+_SOCKET_KIND = 0xF
+_STREAMS = {(socket.AF_UNIX, kind, 0) for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)}
+_ALLOWED_SOCKETS = {
+    "socketpair": _STREAMS,
+    "socket": _STREAMS
+    | {
+        (family, socket.SOCK_STREAM, protocol)
+        for family in (socket.AF_INET, socket.AF_INET6)
+        for protocol in (0, socket.IPPROTO_TCP)
+    },
+}
+
 Respond = Callable[[Question, int], None]
 
 
@@ -89,14 +101,19 @@ class NetworkAnswers:
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
-        """socket and socketpair outside the allow-list: the filter lets the others through by itself."""
+        """socket and socketpair outside the allow-list: the filter lets the others through by itself.
+
+        The filter compares whole registers, the kernel reads 32 bits of each: what is allowed in those goes on.
+        """
         family, kind, protocol = (value & _LOW for value in question.arguments[:3])
+        if (family, kind & _SOCKET_KIND, protocol) in _ALLOWED_SOCKETS[name]:
+            return Proceed()
         desk.record(
             "flow",
             process=process.identity,
             operation="socket",
             family=family,
-            type=kind & 0xF,
+            type=kind & _SOCKET_KIND,
             protocol=protocol,
             errno=errno.EACCES,
             refused=True,

@@ -69,8 +69,7 @@ class ExecStops:
         event, number = ptrace.stop_event(status)
         deliver = 0
         if event == ptrace.EVENT_EXEC:
-            former = ptrace.event_message(thread)
-            pending = self._pending.pop(former, None) or self._pending.pop(thread, None)
+            pending = self._take_executed(thread)
             if pending is not None:
                 self._executed(pending)
         else:
@@ -92,6 +91,17 @@ class ExecStops:
         """Read a process whose exec could not be traced, at its next question."""
         process.unconfirmed = False
         self._read(process, asked="", confirmed=False)
+
+    def _take_executed(self, pid: int) -> _Pending | None:
+        """The exec that has happened in this process, by whichever of its threads.
+
+        The kernel is asked only when two threads raced: a ptrace request waits until the tracee has left its CPU, and
+        reading it through /proc first gives it the time.
+        """
+        threads = [thread for thread, pending in self._pending.items() if pending.process.pid == pid]
+        if len(threads) > 1:
+            threads = [ptrace.event_message(pid)]
+        return self._pending.pop(threads[0], None) if threads else None
 
     def _executed(self, pending: _Pending) -> None:
         self._read(pending.process, asked=pending.asked, confirmed=True)

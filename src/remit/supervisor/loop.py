@@ -180,7 +180,8 @@ class Supervisor:
         ready = self._selector.select(timeout)
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
-            if self._selector.get_map().get(key.fd) is key or key.fd in self._selector.get_map():
+            current = self._selector.get_map().get(key.fd)
+            if current is not None and current.data is key.data:
                 key.data.ready(events)
             if self._outcome is not None:
                 break
