@@ -32,7 +32,9 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
     at_most = desk.plan.limits.processes
     if at_most is not None and desk.processes.expected() >= at_most:
-        return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most")
+        return record_refusal(
+            desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most", wall="processes"
+        )
     process.pending_forks += 1
     return Proceed()
 

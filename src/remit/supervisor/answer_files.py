@@ -140,7 +140,7 @@ def _record(
         "flags": flags,
         "errno": error,
         "refused": error != 0,
-        "wall": "landlock" if error else "",
+        "wall": "files" if error else "",
         "clause": clause or ("devices.gpu" if kind == "device" else "files.write"),
         "predicted": True,
     }

@@ -117,7 +117,7 @@ class NetworkAnswers:
             protocol=protocol,
             errno=errno.EACCES,
             refused=True,
-            wall="seccomp",
+            wall="socket-kinds",
             clause="network",
         )
         return Fail(errno.EACCES)
@@ -178,13 +178,13 @@ class NetworkAnswers:
                 self.connections[process.identity, question.arguments[0] & _LOW] = address
             refused = bool(outcome.get("refused"))
             if address.family != "unspecified":
-                self._record(kind, process, address, error, refused, "deputy" if refused else "", clause, **more)
+                self._record(kind, process, address, error, refused, "unix-sockets" if refused else "", clause, **more)
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
 
     def _refuse(self, kind: str, process: Process, address: Address, clause: str, **more: Any) -> Fail:
-        self._record(kind, process, address, errno.EACCES, True, "seccomp", clause, **more)
+        self._record(kind, process, address, errno.EACCES, True, "addresses", clause, **more)
         return Fail(errno.EACCES)
 
     def _record(

@@ -52,6 +52,8 @@ def record_refusal(
     question: Question,
     error: int,
     clause: str,
+    *,
+    wall: str = "system-calls",
     **more: Any,
 ) -> Fail:
     """Record a refused call and refuse it."""
@@ -62,7 +64,7 @@ def record_refusal(
         arguments=list(question.arguments),
         errno=error,
         refused=True,
-        wall="seccomp",
+        wall=wall,
         clause=clause,
         **more,
     )

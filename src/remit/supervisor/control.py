@@ -73,7 +73,7 @@ class ControlSocket:
                 arguments=[pid, user],
                 errno=13,
                 refused=True,
-                wall="supervisor",
+                wall="control",
                 clause="only the session's own user, from outside, may steer it",
             )
             peer.close()

@@ -170,7 +170,7 @@ class ExecStops:
             confirmed=confirmed,
             errno=error,
             refused=bool(error),
-            wall=("landlock" if clause == "files.execute" else "exec-stop") if error else "",
+            wall=("files" if clause == "files.execute" else "images") if error else "",
             clause=clause,
         )
 
