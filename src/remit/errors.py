@@ -5,6 +5,7 @@ Each class carries the exit status that `remit` ends with, so that the command l
 
 from __future__ import annotations
 
+EXIT_USAGE = 2  # as argparse and shells have it
 # Exit statuses of `remit run` beyond the command's own (126, 127 and 128+n as shells do).
 EXIT_BUDGET = 119  # ended by a budget or a full disk
 EXIT_VERDICT = 120  # ended by a verdict, or findings at or above --fail-on
@@ -24,6 +25,12 @@ class RemitError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+class UsageError(RemitError):
+    """The command line asks for something that is not there or makes no sense; whoever typed it must act."""
+
+    exit_status = EXIT_USAGE
 
 
 class ScopeError(RemitError):

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from remit import __version__
-from remit.errors import RemitError
+from remit.errors import RemitError, UsageError
 
 COMMANDS = {
     "run": ("remit.cli.run", "run a command inside its scope"),
@@ -46,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if words and words[0] in COMMANDS:
             return _run_command(words[0], words[1:])
+        if words and not words[0].startswith("-"):
+            import difflib  # only a mistake pays for it
+
+            close = difflib.get_close_matches(words[0], COMMANDS, n=1)
+            hint = f"remit {close[0]}" if close else "remit --help"
+            raise UsageError(f"unknown command: {words[0]}", hint=hint)
         _overview().parse_args(words)
         _overview().print_help()
         return 2 if words else 0

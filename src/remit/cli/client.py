@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from remit.errors import RemitError
+from remit.errors import RemitError, UsageError
 from remit.evidence.locate import find_evidence, sessions_root
 from remit.protocol import Message, ProtocolError, Receiver, send
 
@@ -24,7 +24,7 @@ class Client:
         try:
             self._socket.connect(f"/proc/self/fd/{holder}/{CONTROL_SOCKET}")
         except OSError as problem:
-            raise RemitError(
+            raise UsageError(
                 f"the session is not running: {self.evidence.name}", hint=f"remit report {self.evidence}"
             ) from problem
         finally:
@@ -57,6 +57,10 @@ class Client:
         return None
 
 
+def counted(processes: int) -> str:
+    return "1 process" if processes == 1 else f"{processes} processes"
+
+
 def _running() -> Path:
     """The only running session of this user."""
     root = sessions_root()
@@ -64,6 +68,6 @@ def _running() -> Path:
     if len(running) == 1:
         return running[0]
     if not running:
-        raise RemitError("no session is running", hint="remit run -- COMMAND")
+        raise UsageError("no session is running", hint="remit run -- COMMAND")
     names = " ".join(path.name for path in running)
-    raise RemitError(f"more than one session is running: {names}", hint=f"--session {running[-1].name}")
+    raise UsageError(f"more than one session is running: {names}", hint=f"--session {running[-1].name}")

@@ -13,7 +13,7 @@ import argparse
 import os
 
 from remit.cli.client import Client
-from remit.errors import RemitError
+from remit.errors import RemitError, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        raise RemitError("no command given", hint="remit exec --step ID -- COMMAND [ARGUMENT]...")
+        raise UsageError("no command given", hint="remit exec --step ID -- COMMAND [ARGUMENT]...")
     client = Client(options.session)
     mark = {"do": "step", "step": options.step, "tool": options.tool, "phase": options.phase}
     client.ask({**mark, "mark": "begin", "arguments": {"command": command}})

@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +19,11 @@ from typing import Any
 from remit.boundary.launch import remember_dispositions
 from remit.cli import supervise
 from remit.cli.begin import Begun
-from remit.errors import BoundaryError, RemitError, ScopeError, WallGapError
+from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
 from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
+from remit.scope.gaps import GAPS
 from remit.supervisor.respond import Responder
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -70,6 +72,15 @@ class Launched:
         receiver = Receiver(self._channel)
         try:
             message = receiver.wait()
+            while message is not None and "frozen" in message:
+                # Said even on a terminal that the agent shares: otherwise it would only seem to hang.
+                print(
+                    f"remit: everything is frozen by the verdict on {message['frozen']}\n"
+                    f"hint: remit resume --session {self.session}, or remit stop --kill --session {self.session}",
+                    file=sys.stderr,
+                    flush=True,
+                )
+                message = receiver.wait()
         except (OSError, ProtocolError):
             message = None
         try:
@@ -119,6 +130,9 @@ def launch(request: Request, begun: Begun) -> Launched:
 
 
 def _check_gaps(request: Request) -> None:
+    for name in request.accept_gaps:
+        if name not in GAPS:
+            raise UsageError(f"no such gap: {name}", hint="remit scope explain lists this scope's gaps")
     refused = [
         gap
         for gap in request.plan.gaps

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from remit.cli.client import Client
+from remit.cli.client import Client, counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,5 +17,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     client = Client(options.session)
-    print(f"resumed {client.ask({'do': 'resume'})} processes")
+    print(f"resumed {counted(client.ask({'do': 'resume'}))}")
     return 0

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remit.cli.begin import begin_session
-from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError
+from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
 from remit.evidence.locate import sessions_root
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
-        raise RemitError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
+        raise UsageError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
     labels = parse_labels(options.label)
     begun = begin_session(options.evidence)
     # Imported only now: the engine loads meanwhile.
@@ -110,12 +110,12 @@ def exit_status(ended: Ended, fail_on: str) -> int:
 
 
 def parse_labels(words: list[str]) -> dict[str, str]:
-    """KEY=VALUE words as a table. Raises RemitError on a word without `=`."""
+    """KEY=VALUE words as a table. Raises UsageError on a word without `=`."""
     labels = {}
     for word in words:
         key, equals, value = word.partition("=")
         if not equals or not key:
-            raise RemitError(f"a label must be KEY=VALUE: {word}", hint="--label rollout=17")
+            raise UsageError(f"a label must be KEY=VALUE: {word}", hint="--label rollout=17")
         labels[key] = value
     return labels
 

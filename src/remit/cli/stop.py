@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from remit.cli.client import Client
+from remit.cli.client import Client, counted
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +21,8 @@ def run(options: argparse.Namespace) -> int:
     client = Client(options.session)
     if options.kill:
         count = client.ask({"do": "kill"})
-        print(f"killed {count} processes; remit report {client.evidence.name}")
+        print(f"killed {counted(count)}; remit report {client.evidence.name}")
     else:
         count = client.ask({"do": "freeze"})
-        print(f"froze {count} processes; remit resume --session {client.evidence.name}")
+        print(f"froze {counted(count)}; remit resume --session {client.evidence.name}")
     return 0

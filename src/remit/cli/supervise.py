@@ -139,6 +139,14 @@ def _listen_to_launcher(supervisor: Supervisor, channel: socket.socket) -> None:
 
     supervisor.watch_launcher(channel.fileno(), ready)
 
+    def tell(behaviour: str) -> None:
+        try:
+            send(channel, {"frozen": behaviour})
+        except OSError:
+            pass  # its end is seen by the loop, and ends the session
+
+    supervisor.on_freeze = tell
+
 
 def _release_terminal() -> None:
     """The agent's standard streams are its own: holding them would keep a pipe's reader waiting."""

@@ -10,6 +10,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,7 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
+        self.on_freeze: Callable[[str], None] = lambda behaviour: None
         self._build(plan, temporary_directory)
 
     def _build(self, plan: Plan, temporary_directory: str) -> None:
@@ -243,6 +245,7 @@ class Supervisor:
                 self.kill("engine", verdict["finding"], ended_by=f"verdict on {verdict['behaviour']}")
             elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
                 self.freeze("engine", verdict["finding"])
+                self.on_freeze(verdict["behaviour"])
 
     def _questions_ready(self, events: int) -> None:
         if not self._questions.serve():
