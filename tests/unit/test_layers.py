@@ -1,0 +1,209 @@
+"""Imports run one way, the supervisor's side needs the standard library alone, and every file stays small."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import remit
+from remit.boundary.host import find_host
+from remit.evidence.chain import verify
+
+ROOT = Path(remit.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+FILES = [*MODULES, *sorted(Path(__file__).parents[1].rglob("*.py"))]
+MOST_LINES = 400
+
+# A package may import those named here, and itself. `cli` and `demo` stand on top and may import anything.
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "events": set(),
+    "findings": set(),
+    "plan": set(),
+    "protocol": set(),
+    "session": {"errors"},
+    "scope": {"errors", "plan"},
+    "evidence": {"errors"},
+    # The engine's column: from evidence to conclusions.
+    "attribution": {"events", "findings"},
+    "detectors": {"events", "findings", "attribution"},
+    "engine": {"errors", "events", "findings", "evidence", "attribution", "detectors"},
+    "report": {"errors", "events", "findings", "evidence", "attribution", "engine"},
+    "testing": {"errors", "events", "findings", "evidence", "attribution", "engine"},
+    # The supervisor's column: from a scope to walls, answers and evidence.
+    "kernel": set(),
+    "boundary": {"errors", "plan", "protocol", "kernel", "scope", "evidence"},
+    "supervisor": {"errors", "plan", "protocol", "kernel", "boundary", "evidence"},
+    # What a harness imports.
+    "clock": {"errors", "protocol", "session"},
+}
+ON_TOP = {"cli", "demo"}
+COLUMNS = (
+    {"attribution", "detectors", "engine", "report", "testing"},
+    {"kernel", "boundary", "supervisor"},
+)
+
+# Nothing else may import a package from outside the standard library, and these only the ones named.
+THIRD_PARTY = {
+    "remit.scope": {"pydantic", "pydantic_core", "ruamel"},
+    "remit.boundary.filters": {"pyseccomp"},
+    "remit.cli.completion": {"shtab"},
+    "remit.demo": {"asyncssh"},
+}
+
+# What a pure function of the evidence has no use for: clocks, files, sockets, processes, chance.
+IMPURE = {"os", "time", "datetime", "pathlib", "socket", "subprocess", "random", "secrets", "io", "threading", "signal"}
+PURE = (
+    "attribution",
+    "detectors",
+    "engine/decode.py",
+    "engine/engine.py",
+    "engine/judge.py",
+    "events.py",
+    "findings.py",
+)
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    """Every module that a file names in an import, wherever in the file it does; `from a import b` gives a.b."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_of(module: str) -> str:
+    """The part of remit that a dotted name lies in; what stands in `remit` itself has none."""
+    parts = module.split(".")
+    known = set(MAY_IMPORT) | ON_TOP
+    return parts[1] if len(parts) > 1 and parts[1] in known else ""
+
+
+def test_every_part_of_remit_has_its_place() -> None:
+    parts = {path.relative_to(ROOT).parts[0].removesuffix(".py") for path in MODULES} - {"__init__"}
+    assert parts == set(MAY_IMPORT) | ON_TOP
+
+
+def test_the_layers_are_a_direction() -> None:
+    graphlib.TopologicalSorter(MAY_IMPORT).prepare()  # raises CycleError
+
+
+def test_no_column_may_import_the_other() -> None:
+    for one, other in (COLUMNS, COLUMNS[::-1]):
+        assert all(MAY_IMPORT[package].isdisjoint(other) for package in one)
+
+
+def test_imports_run_one_way() -> None:
+    wrong = [
+        f"{name_of(path)} imports {module}"
+        for path in MODULES
+        if (package := package_of(name_of(path))) in MAY_IMPORT
+        for module in imports_of(path)
+        if package_of(module) not in {"", package, *MAY_IMPORT[package]}
+    ]
+    assert wrong == []
+
+
+def test_of_the_evidence_the_boundary_knows_only_the_place() -> None:
+    wrong = [
+        f"{name_of(path)} imports {module}"
+        for path in (ROOT / "boundary").rglob("*.py")
+        for module in imports_of(path)
+        if module.startswith("remit.evidence") and not module.startswith("remit.evidence.locate")
+    ]
+    assert wrong == []
+
+
+def test_packages_from_outside_are_imported_only_where_they_may_be() -> None:
+    wrong = []
+    for path in MODULES:
+        name = name_of(path)
+        allowed = {word for place, words in THIRD_PARTY.items() if f"{name}.".startswith(f"{place}.") for word in words}
+        for module in imports_of(path):
+            top = module.partition(".")[0]
+            if top != "remit" and top not in sys.stdlib_module_names and top not in allowed:
+                wrong.append(f"{name} imports {module}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("gate", ["ctypes", "fcntl"])
+def test_only_the_gate_to_the_kernel_speaks_c(gate: str) -> None:
+    users = {package_of(name_of(path)) for path in MODULES if gate in {m.partition(".")[0] for m in imports_of(path)}}
+    assert users == {"kernel"}
+
+
+def test_what_concludes_reads_no_clock_file_socket_or_process() -> None:
+    wrong = []
+    for path in MODULES:
+        if path.relative_to(ROOT).as_posix().startswith(PURE):
+            used = {module.partition(".")[0] for module in imports_of(path)} & IMPURE
+            wrong += [f"{name_of(path)} imports {module}" for module in sorted(used)]
+    assert wrong == []
+
+
+def test_every_file_is_small_and_begins_by_saying_what_it_is() -> None:
+    assert [str(path) for path in FILES if path.read_text(encoding="utf-8").count("\n") > MOST_LINES] == []
+    assert [str(path) for path in FILES if not begins_with_docstring(path)] == []
+
+
+def begins_with_docstring(path: Path) -> bool:
+    tree = ast.parse(path.read_bytes())
+    return ast.get_docstring(tree) is not None and tree.body[0].lineno == 1
+
+
+# Stands before every other importer, and is inherited by all the processes that `remit run` forks.
+WATCHED_RUN = """
+import importlib.abc, sys
+
+class Standard(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top != "remit" and top not in sys.stdlib_module_names:
+            raise ImportError(f"not of the standard library: {name}")
+        return None
+
+sys.meta_path.insert(0, Standard())
+from remit.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(not find_host().seccomp_notify, reason="needs seccomp user notification")
+def test_from_run_to_the_end_of_the_session_nothing_from_outside_is_imported(tmp_path: Path) -> None:
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    environment = {
+        "PATH": os.defpath,
+        "HOME": str(tmp_path),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+
+    def run(code: str, evidence: Path) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, "run", "--evidence", str(evidence), "--", "true"]
+        return subprocess.run(command, env=environment, cwd=workspace, capture_output=True, text=True, timeout=60)
+
+    # The compile child is a process of its own and needs its libraries; the second run finds the plan in the cache.
+    compiled = run(WATCHED_RUN, tmp_path / "first")
+    assert compiled.returncode == 0, compiled.stderr
+    watched = run(WATCHED_RUN, tmp_path / "second")
+    assert (watched.returncode, watched.stdout, watched.stderr) == (0, "", "")
+    chain = verify(tmp_path / "second")
+    assert chain.closed
+    # An engine or supervisor that had met a forbidden import would have left a loss behind.
+    text = "".join(path.read_text(encoding="utf-8") for path in sorted((tmp_path / "second").glob("segment-*.jsonl")))
+    assert '"kind":"loss"' not in text
