@@ -1,0 +1,1 @@
+"""Scope x host -> plan -> walls: what holds an agent, and the processes that live inside it."""

@@ -2,6 +2,11 @@
 
 `remit demo rome` runs everything for real on this machine, on 127.0.0.1 only: a model endpoint, an agent, an SSH
 server and a mining pool. It exits with 0 when everything was stopped and proven as it should be.
+
+examples:
+  remit demo rome
+  remit demo rome --unguarded          the same agent without remit: everything works
+  remit demo rome --json --keep DIR
 """
 
 from __future__ import annotations

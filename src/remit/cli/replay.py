@@ -2,6 +2,9 @@
 
 Ends with 0 when they are identical and with 124 when they are not. For a recording that was cut off, or whose
 engine was lost, the recorded findings must be the first of the recomputed ones.
+
+example:
+  remit replay last
 """
 
 from __future__ import annotations

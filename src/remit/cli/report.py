@@ -1,4 +1,9 @@
-"""Say what was tried, what held, and who did it, from the evidence of one session and nothing else."""
+"""Say what was tried, what held, and who did it, from the evidence of one session and nothing else.
+
+examples:
+  remit report last
+  remit report 20260101T120000-1a2b3c4d --format json | jq .findings
+"""
 
 from __future__ import annotations
 

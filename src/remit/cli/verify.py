@@ -2,6 +2,9 @@
 
 Ends with 0 when the chain is whole and with 124 when it is not; the first bad record is named. A recording that was cut
 off is whole but `not closed`.
+
+example:
+  remit verify last
 """
 
 from __future__ import annotations
