@@ -56,7 +56,7 @@ class Stage:
 
     def remit(self, *words: str | os.PathLike[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         """Run one remit command to its end."""
-        return subprocess.run(**self._call(words, options), timeout=options.pop("timeout", 60), check=False)
+        return subprocess.run(**self._call(words, {"timeout": 60, **options}), check=False)
 
     def start(self, *words: str | os.PathLike[str], **options: Any) -> subprocess.Popen[Any]:
         """Start one remit command; its standard input is empty unless given."""
