@@ -150,12 +150,14 @@ def _spawn(
 
 
 def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any]) -> None:
-    """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns."""
+    """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns.
+
+    Until the exec this process holds a copy of the caller's memory, credentials of its environment included. So it
+    stays non-dumpable, which keeps the agent's other processes from reading it, and the supervisor too.
+    """
     status = _EXEC_FORMAT_STATUS
     name = request["arguments"][0]
     try:
-        # From here on it is the agent's process, and the supervisor must be able to read it.
-        process.set_dumpable(True)
         signal.set_wakeup_fd(-1)
         if request["new_session"]:
             os.setsid()

@@ -68,7 +68,6 @@ class Launched:
     def wait(self) -> Ended:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
         _forward_signals(self._channel)
-        process.set_dumpable(False)
         receiver = Receiver(self._channel)
         try:
             message = receiver.wait()
@@ -121,6 +120,8 @@ def launch(request: Request, begun: Begun) -> Launched:
         supervise.main(
             request=request, begun=begun, temporary_directory=str(temporary), dispositions=dispositions, channel=inside
         )
+    # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
+    process.set_dumpable(False)
     os.close(begun.doorbell)
     os.close(begun.output)
     inside.close()

@@ -14,12 +14,16 @@ from remit.kernel.libc import libc_call
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _TICKS = os.sysconf("SC_CLK_TCK")
+_PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 PATH_MAX = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state."""
+    """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state.
+
+    `forked_only`: it was forked and has not run a program of its own yet (PF_FORKNOEXEC).
+    """
 
     pid: int
     parent: int
@@ -27,6 +31,7 @@ class Stat:
     cpu: float
     memory: int
     state: str
+    forked_only: bool
 
 
 def read_stat(pid: int) -> Stat:
@@ -41,6 +46,7 @@ def read_stat(pid: int) -> Stat:
         cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
         memory=int(fields[21]) * _PAGE,
         state=fields[0].decode(),
+        forked_only=bool(int(fields[6]) & _PF_FORKNOEXEC),
     )
 
 

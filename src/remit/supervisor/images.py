@@ -27,7 +27,6 @@ _LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib
 @dataclass(frozen=True, slots=True)
 class _Pending:
     process: Process
-    asked: str
     resolved: str
     found: bool
 
@@ -42,13 +41,20 @@ class ExecStops:
         self._loaders = _loaders()
 
     def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
-        """execve and execveat: trace until the exec has happened or failed."""
+        """execve and execveat: trace until the exec has happened or failed.
+
+        The zygote's own child cannot be traced, for it still holds the caller's memory; what it runs is read at its
+        first question, before any other exec.
+        """
+        if process.asked is not None and proc.read_stat(process.pid).forked_only:
+            process.unconfirmed = True
+            return Proceed()
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
         asked = os.fsdecode(proc.read_string(question.pid, address))
         path, found = resolve(question.pid, directory, asked)
-        pending = _Pending(process, asked, path, found)
+        pending = _Pending(process, path, found)
         try:
             ptrace.seize(question.pid)
         except OSError:
@@ -90,7 +96,18 @@ class ExecStops:
     def confirm(self, process: Process) -> None:
         """Read a process whose exec could not be traced, at its next question."""
         process.unconfirmed = False
-        self._read(process, asked="", confirmed=False)
+        asked, process.asked = process.asked, None
+        if asked is not None and proc.read_stat(process.pid).forked_only:
+            self._record(process, asked[0], 0, 0, asked, False, "", False, errno.ENOEXEC, "", refused=False)
+        else:
+            # What runs now is what was started: the only way to another image is another question.
+            self._read(process, arguments=asked, confirmed=asked is not None)
+
+    def unread(self, process: Process) -> None:
+        """A process ended before what it ran could be read."""
+        if process.unconfirmed:
+            asked = process.asked or [""]
+            self._record(process, asked[0], 0, 0, asked, False, "", False, 0, "")
 
     def _take_executed(self, pid: int) -> _Pending | None:
         """The exec that has happened in this process, by whichever of its threads.
@@ -104,17 +121,18 @@ class ExecStops:
         return self._pending.pop(threads[0], None) if threads else None
 
     def _executed(self, pending: _Pending) -> None:
-        self._read(pending.process, asked=pending.asked, confirmed=True)
+        self._read(pending.process, confirmed=True)
 
-    def _read(self, process: Process, *, asked: str, confirmed: bool) -> None:
+    def _read(self, process: Process, *, confirmed: bool, arguments: list[str] | None = None) -> None:
+        """Record the image and, unless they are known, the arguments, which a program may rewrite once it runs."""
         pid = process.pid
-        arguments: list[str] = []
-        image, device, inode, truncated, directory, clause = asked, 0, 0, False, "", ""
+        image, device, inode, truncated, directory, clause = "", 0, 0, False, "", ""
         try:
             image = proc.read_link(f"/proc/{pid}/exe")
             found = os.stat(f"/proc/{pid}/exe")
             device, inode = found.st_dev, found.st_ino
-            arguments, truncated = proc.command_line(pid)
+            if arguments is None:
+                arguments, truncated = proc.command_line(pid)
             directory = proc.read_link(f"/proc/{pid}/cwd")
             if image.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
@@ -131,7 +149,7 @@ class ExecStops:
             image,
             device,
             inode,
-            arguments,
+            arguments or [],
             truncated,
             directory,
             confirmed,
@@ -157,7 +175,10 @@ class ExecStops:
         confirmed: bool,
         error: int,
         clause: str,
+        *,
+        refused: bool | None = None,
     ) -> None:
+        refused = bool(error) if refused is None else refused
         self._desk.record(
             "exec",
             process=process.identity,
@@ -169,8 +190,8 @@ class ExecStops:
             directory=directory,
             confirmed=confirmed,
             errno=error,
-            refused=bool(error),
-            wall=("files" if clause == "files.execute" else "images") if error else "",
+            refused=refused,
+            wall=("files" if clause == "files.execute" else "images") if refused else "",
             clause=clause,
         )
 

@@ -280,6 +280,7 @@ class Supervisor:
         self._selector.unregister(process.pidfd)
 
     def _process_ended(self, process: Process) -> None:
+        self._stops.unread(process)
         self._deputy.caller_gone(process)
         self.processes.forget(process)
 

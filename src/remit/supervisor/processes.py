@@ -17,7 +17,7 @@ from remit.kernel import pidfd, proc
 class Process:
     """One live process of the session. `pending_forks`: children it made that have not been met yet."""
 
-    __slots__ = ("cpu", "exit_status", "identity", "pending_forks", "pid", "pidfd", "start", "unconfirmed")
+    __slots__ = ("asked", "cpu", "exit_status", "identity", "pending_forks", "pid", "pidfd", "start", "unconfirmed")
 
     def __init__(self, pid: int, start: int, descriptor: int) -> None:
         self.pid = pid
@@ -25,16 +25,18 @@ class Process:
         self.identity = f"{pid}:{start}"
         self.pidfd = descriptor
         self.pending_forks = 0
-        self.unconfirmed = False
+        self.asked: list[str] | None = None  # what the zygote was asked to run here, until it has been seen running
+        self.unconfirmed = False  # it has run a program that nobody has read yet
         self.exit_status: int | None = None
         self.cpu = 0.0
 
 
 class Spawned(NamedTuple):
-    """What the supervisor knows of a program it had started: its step, and who asked (run, sdk or exec)."""
+    """What the supervisor knows of a program it had started: its step, who asked (run, sdk or exec), its arguments."""
 
     step: str | None
     source: str
+    arguments: list[str]
 
 
 Record = Callable[..., Any]
@@ -159,6 +161,8 @@ class ProcessTable:
     def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
         process = self._register(pid, start, descriptor)
         spawn = self._spawned(pid)
+        if spawn is not None:
+            process.asked = spawn.arguments
         self._record(
             "fork",
             process=process.identity,

@@ -21,6 +21,7 @@ class Spawn:
     number: int
     step: str | None
     source: str  # run, sdk or exec: who asked for it
+    arguments: list[str]
     owner: Connection | None
     pid: int = 0
 
@@ -100,7 +101,7 @@ class Requests:
         if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
             raise ProtocolError("arguments must be one or more strings without NUL")
         self._last += 1
-        self.spawns[self._last] = Spawn(self._last, step, self._source(owner), owner)
+        self.spawns[self._last] = Spawn(self._last, step, self._source(owner), arguments, owner)
         request = {
             "id": self._last,
             "arguments": arguments,
@@ -129,7 +130,7 @@ class Requests:
     def lookup(self, pid: int) -> Spawned | None:
         """What is known of a child of the zygote."""
         spawn = self.by_pid.get(pid)
-        return None if spawn is None else Spawned(spawn.step, spawn.source)
+        return None if spawn is None else Spawned(spawn.step, spawn.source, spawn.arguments)
 
     def _source(self, connection: Connection | None) -> str:
         if connection is None:
