@@ -27,8 +27,9 @@ _LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib
 @dataclass(frozen=True, slots=True)
 class _Pending:
     process: Process
-    resolved: str
-    found: bool
+    thread: int
+    directory: int
+    address: int  # of the path, in the caller's memory
 
 
 class ExecStops:
@@ -52,9 +53,7 @@ class ExecStops:
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
-        asked = os.fsdecode(proc.read_string(question.pid, address))
-        path, found = resolve(question.pid, directory, asked)
-        pending = _Pending(process, path, found)
+        pending = _Pending(process, question.pid, directory, address)
         try:
             ptrace.seize(question.pid)
         except OSError:
@@ -158,10 +157,18 @@ class ExecStops:
         )
 
     def _failed(self, pending: _Pending) -> None:
-        """The call returned an error. Searches for a program are not recorded; refusals are."""
-        if not pending.found or granted(self._desk, pending.resolved, "execute") is not None:
+        """The call returned an error. Searches for a program are not recorded; refusals are.
+
+        The path is read only now: it may have changed since the kernel read it, but it is a witness, not a wall.
+        """
+        try:
+            asked = os.fsdecode(proc.read_string(pending.thread, pending.address))
+            path, found = resolve(pending.thread, pending.directory, asked)
+        except OSError:
+            return  # the path was not readable, which is why the call failed
+        if not found or granted(self._desk, path, "execute") is not None:
             return
-        self._record(pending.process, pending.resolved, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
+        self._record(pending.process, path, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
 
     def _record(
         self,
