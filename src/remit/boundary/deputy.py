@@ -19,7 +19,9 @@ from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 WORKERS_MAX = 16
+_OWN_SOCKETS_MAX = 512  # below the usual limit of 1024 descriptors
 _SO_PEERCRED = struct.Struct("=iII")
+_UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 
 
 def serve(channel: socket.socket) -> None:
@@ -43,25 +45,48 @@ class _Deputy:
         self._channel = channel
         self._lock = threading.Lock()
         self._working: dict[int, socket.socket] = {}
+        self._own = _OwnSockets()
 
     def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
         number, operation = int(request["id"]), request["do"]
         if operation == "cancel":
             self._cancel(number)
             return
-        connection = socket.socket(fileno=descriptors[0])
         directory = descriptors[1] if len(descriptors) > 1 else None
+        try:
+            connection = socket.socket(fileno=descriptors[0])
+        except OSError as problem:  # the agent named a descriptor that is no socket
+            for descriptor in descriptors:
+                os.close(descriptor)
+            self._reply(number, {"errno": problem.errno or errno.EIO})
+            return
         if operation == "connect":
             self._start_connect(number, connection, directory, request)
             return
         try:
-            outcome = _bind(connection, directory, request) if operation == "bind" else _listen(connection, request)
+            if operation == "bind":
+                outcome = self._bind(connection, directory, request)
+            else:
+                outcome = _listen(connection, request)
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
         connection.close()
         if directory is not None:
             os.close(directory)
         self._reply(number, outcome)
+
+    def _bind(self, connection: socket.socket, directory: int | None, request: Message) -> Message:
+        address = bytes.fromhex(request["address"])
+        if "path" not in request:
+            return {"errno": socket_call("bind", connection.fileno(), address)}
+        # Only this thread changes the directory or the umask; workers use neither.
+        if directory is not None:
+            os.fchdir(directory)
+        os.umask(int(request["umask"]))
+        error = socket_call("bind", connection.fileno(), address)
+        if error == 0:
+            self._own.add(os.fsencode(request["path"]))
+        return {"errno": error}
 
     def _start_connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
         with self._lock:
@@ -79,12 +104,14 @@ class _Deputy:
     def _connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
         try:
             if "path" in request:
-                outcome = _connect_path(connection, directory, request)
+                outcome = _connect_path(connection, directory, request, self._own)
             else:
                 address = bytes.fromhex(request["address"])
                 outcome = {"errno": socket_call("connect", connection.fileno(), address)}
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
+        except Exception:  # whatever it was, the caller must not wait for ever, nor the worker be lost
+            outcome = {"errno": errno.EIO, "refused": True}
         with self._lock:
             del self._working[number]
         # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
@@ -108,8 +135,42 @@ class _Deputy:
             send(self._channel, {"id": number, **outcome})
 
 
-def _connect_path(connection: socket.socket, directory: int | None, request: Message) -> Message:
-    """Connect to a path-named socket if the supervisor knows its inode or granted its path."""
+class _OwnSockets:
+    """The path-named sockets that this session has bound, each held open.
+
+    A number that is given back can come to mean an outsider's socket; an inode that is held keeps its number.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[int, int], int] = {}
+
+    def __contains__(self, found: os.stat_result) -> bool:
+        return (found.st_dev, found.st_ino) in self._held
+
+    def add(self, path: bytes) -> None:
+        """Note what was bound at `path`; nothing when it has been taken away already."""
+        for key, descriptor in list(self._held.items()):
+            if os.fstat(descriptor).st_nlink == 0:
+                self._drop(key)  # no path leads to it any more
+        if len(self._held) >= _OWN_SOCKETS_MAX:
+            self._drop(next(iter(self._held)))
+        try:
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            return
+        found = os.fstat(descriptor)
+        if not stat.S_ISSOCK(found.st_mode) or found in self:
+            os.close(descriptor)
+            return
+        self._held[found.st_dev, found.st_ino] = descriptor
+
+    def _drop(self, key: tuple[int, int]) -> None:
+        # Forgotten before it is let go, so that a worker never finds a number that may mean another socket.
+        os.close(self._held.pop(key))
+
+
+def _connect_path(connection: socket.socket, directory: int | None, request: Message, own: _OwnSockets) -> Message:
+    """Connect to a path-named socket if this session has bound it or the scope grants its path."""
     path = os.fsencode(request["path"])
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
@@ -117,34 +178,22 @@ def _connect_path(connection: socket.socket, directory: int | None, request: Mes
         if not stat.S_ISSOCK(found.st_mode):
             return {"errno": errno.ECONNREFUSED}
         resolved = os.readlink(f"/proc/self/fd/{opened}")
-        known = [found.st_dev, found.st_ino] in request["known"]
+        known = found in own
         if not known and resolved not in request["granted"]:
             return {"errno": errno.EACCES, "refused": True, "path": resolved}
-        connection.connect(f"/proc/self/fd/{opened}")
+        # By raw address, for the agent's socket may be of any family; the kernel then says that it does not fit.
+        error = socket_call("connect", connection.fileno(), _UNIX_FAMILY + b"/proc/self/fd/%d\0" % opened)
+        if error:
+            return {"errno": error}
         pid, _, _ = _SO_PEERCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
         # Listens go through the deputy, so a socket of this session answers with the deputy's own credentials; any
-        # other pid means that the path was switched to an outsider's socket after its inode had been noted.
+        # other pid means that the path was switched to an outsider's socket before its inode was noted.
         if known and pid != os.getpid():
             connection.shutdown(socket.SHUT_RDWR)
             return {"errno": errno.EACCES, "refused": True, "path": resolved}
         return {"errno": 0, "path": resolved}
     finally:
         os.close(opened)
-
-
-def _bind(connection: socket.socket, directory: int | None, request: Message) -> Message:
-    address = bytes.fromhex(request["address"])
-    if "path" not in request:
-        return {"errno": socket_call("bind", connection.fileno(), address)}
-    # Only this thread changes the directory or the umask; workers use neither.
-    if directory is not None:
-        os.fchdir(directory)
-    os.umask(int(request["umask"]))
-    outcome = socket_call("bind", connection.fileno(), address)
-    if outcome:
-        return {"errno": outcome}
-    made = os.stat(os.fsencode(request["path"]), follow_symlinks=False)
-    return {"errno": 0, "device": made.st_dev, "inode": made.st_ino}
 
 
 def _listen(connection: socket.socket, request: Message) -> Message:

@@ -16,10 +16,12 @@ from remit.kernel import pidfd, proc
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
+from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.processes import Process
 
+_AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
 _MSG_FASTOPEN = 0x20000000
 _EINPROGRESS = errno.EINPROGRESS
@@ -48,7 +50,6 @@ class NetworkAnswers:
         self._respond = respond
         self._connect = GrantTable(desk.plan.connect)
         self._listen = GrantTable(desk.plan.listen)
-        self._own_sockets: set[tuple[int, int]] = set()  # path-named sockets bound by this session: device, inode
         self.connections: dict[tuple[str, int], Address] = {}  # (process, descriptor) -> peer, for flow samples
 
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -148,7 +149,6 @@ class NetworkAnswers:
                 if operation == "bind":
                     request["umask"] = proc.file_mode_mask(question.pid)
                 else:
-                    request["known"] = [list(known) for known in self._own_sockets]
                     request["granted"] = list(self._desk.plan.unix)
         except OSError:
             for number in descriptors:
@@ -172,16 +172,25 @@ class NetworkAnswers:
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
-            if "inode" in outcome:
-                self._own_sockets.add((int(outcome["device"]), int(outcome["inode"])))
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections[process.identity, question.arguments[0] & _LOW] = address
-            refused = bool(outcome.get("refused"))
+            wall = "unix-sockets" if outcome.get("refused") else self._landlock_wall(kind, question, address, error)
             if address.family != "unspecified":
-                self._record(kind, process, address, error, refused, "unix-sockets" if refused else "", clause, **more)
+                self._record(kind, process, address, error, bool(wall), wall, clause, **more)
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
+
+    def _landlock_wall(self, kind: str, question: Question, address: Address, error: int) -> str:
+        """Which of Landlock's walls gave the deputy this errno for a unix socket, or "" when none did."""
+        if address.family != "unix":
+            return ""
+        if kind == "connect":
+            return "abstract-sockets" if error == errno.EPERM and address.path is None else ""
+        if error != errno.EACCES or address.path is None:
+            return ""
+        place, _ = resolve(question.pid, _AT_FDCWD, address.path)
+        return "files" if granted(self._desk, place, "write") is None else ""
 
     def _refuse(self, kind: str, process: Process, address: Address, clause: str, **more: Any) -> Fail:
         self._record(kind, process, address, errno.EACCES, True, "addresses", clause, **more)
