@@ -34,7 +34,6 @@ def load_plan(
     workspace: Path,
     environment: Mapping[str, str],
     evidence_root: Path | None = None,
-    control_root: Path | None = None,
     accept_gaps: Iterable[str] = (),
     host: Host | None = None,
 ) -> Plan:
@@ -47,7 +46,6 @@ def load_plan(
         workspace=workspace,
         environment=environment,
         evidence_root=evidence_root or sessions_root(),
-        control_root=control_root,
         accept_gaps=accept_gaps,
         host=host or find_host(),
     )
@@ -74,14 +72,18 @@ def plan_request(
     workspace: Path,
     environment: Mapping[str, str],
     evidence_root: Path,
-    control_root: Path | None,
     accept_gaps: Iterable[str],
     host: Host,
 ) -> dict[str, Any]:
     """Everything that compilation depends on, as JSON can carry it."""
-    outside = {"the evidence": str(evidence_root), "the plan cache": str(plans_root(environment))}
-    if control_root is not None:
-        outside["the control socket's directory"] = str(control_root)
+    outside = {
+        "the evidence": str(evidence_root),
+        "the plan cache": str(plans_root(environment)),
+        "remit's own code": os.path.dirname(remit.__file__),
+    }
+    if sys.prefix not in ("/usr", "/usr/local"):
+        # A virtual environment: who may write into it decides what remit runs next.
+        outside["the environment that remit runs from"] = sys.prefix
     return {
         "scope": base64.b64encode(scope_bytes(scope_path)).decode(),
         "name": None if scope_path is None else str(scope_path),
