@@ -12,7 +12,7 @@ from typing import Any
 
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
-from remit.supervisor.answers import Answer, Desk, Proceed
+from remit.supervisor.answers import Answer, Desk, Fail, Proceed
 from remit.supervisor.processes import Process
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
@@ -34,6 +34,9 @@ def open_for_writing(desk: Desk, process: Process, question: Question, name: str
         _record_device(desk, process, asked, path, found, flags)
     elif path not in _PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
         _record_open(desk, process, asked, path, found, flags)
+    if flags & _ACCESS_MODE == _ACCESS_MODE and granted(desk, path, "write") is None:
+        # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file.
+        return Fail(errno.EACCES if found else errno.ENOENT)
     return Proceed()
 
 
