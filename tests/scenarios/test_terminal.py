@@ -139,7 +139,7 @@ def test_job_control_inside(stage: Stage, terminal: Terminal) -> None:
 def test_window_size(stage: Stage, terminal: Terminal) -> None:
     terminal.enter()
     terminal.type("stty size\n")
-    terminal.expect("33 101")
+    terminal.expect(r"33 101\r\ninner> ")
     terminal.type("trap 'echo resized to $(stty size)' WINCH\n")
     terminal.expect("inner> ")
     terminal.resize(44, 122)

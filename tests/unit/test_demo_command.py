@@ -20,7 +20,7 @@ def test_without_asyncssh_the_hint_installs_it(
     monkeypatch.setitem(sys.modules, "asyncssh", None)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["demo", "rome"]) == DemoError.exit_status
-    assert "hint: pip install 'remit[demo]'" in capsys.readouterr().err
+    assert "hint: pip install asyncssh" in capsys.readouterr().err
 
 
 def test_a_temporary_place_is_removed() -> None:

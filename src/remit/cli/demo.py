@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     if importlib.util.find_spec("asyncssh") is None:
-        raise DemoError("the demo's SSH server needs a package: asyncssh", hint="pip install 'remit[demo]'")
+        raise DemoError("the demo's SSH server needs a package: asyncssh", hint="pip install asyncssh")
     from remit.demo.rome import run_rome
     from remit.demo.story import tell
 

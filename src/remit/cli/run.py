@@ -101,7 +101,7 @@ def exit_status(ended: Ended, fail_on: str) -> int:
         threshold = SEVERITIES.index(fail_on)
         if any(SEVERITIES.index(severity) >= threshold for severity in ended.severities):
             return EXIT_VERDICT
-    if ended.ended_by == "operator":
+    if ended.ended_by in ("operator", "harness") and ended.exit_source == "remit":
         return 128 + signal.SIGKILL
     if ended.status is None:
         return EXIT_INTERNAL

@@ -25,6 +25,7 @@ class Sample:
 
 def take_sample(processes: ProcessTable) -> Sample:
     """Read /proc once for each live process; also keeps each one's CPU time for when it ends."""
+    processes.meet_silent()
     cpu, memory = processes.ended_cpu, 0
     for process in processes:
         try:

@@ -164,10 +164,10 @@ class Supervisor:
         self.record("response", finding=None, verdict="resume", by=by, processes=count)
         return count
 
-    def kill(self, by: str, finding: str | None = None, ended_by: str = "operator") -> int:
+    def kill(self, by: str, finding: str | None = None, ended_by: str | None = None) -> int:
         """Kill the whole tree and end the session."""
         count = self._kill(by, finding)
-        self._end(Outcome(None, "remit", ended_by))
+        self._end(Outcome(None, "remit", ended_by or by))
         return count
 
     def finish(self) -> None:
@@ -324,7 +324,7 @@ class Supervisor:
         self.record("closed", findings=len(self._engine.severities))
         self._control.close()
         self._writer.close()
-        os.kill(self._boundary.zygote, signal.SIGKILL)
+        self.processes.end_zygote()
         return outcome
 
 

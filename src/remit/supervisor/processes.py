@@ -8,6 +8,7 @@ parent was killed at the wrong moment keeps its candidates; it is never given a 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -86,6 +87,11 @@ class ProcessTable:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
         self._zygote = Process(pid, 0, pidfd.open_process(pid))
 
+    def end_zygote(self) -> None:
+        """The session is over. By its pidfd: it may have died long ago, and its number be another's."""
+        if self._zygote is not None:
+            pidfd.send_signal(self._zygote.pidfd, signal.SIGKILL)
+
     def caller(self, thread: int) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""
         process = self.get(thread)
@@ -117,6 +123,22 @@ class ProcessTable:
                 except ProcessLookupError:
                     continue
 
+    def meet_silent(self) -> None:
+        """Meet whoever has asked nothing since its birth: it computes and hears like any other process."""
+        for process in self:
+            if process.pending_forks:
+                try:
+                    self.adopt_children(process)
+                except ProcessLookupError:
+                    continue
+        # Orphans are the supervisor's children, as the zygote is.
+        for pid in proc.children(self._supervisor):
+            if self.get(pid) is None and not (self._zygote is not None and pid == self._zygote.pid):
+                try:
+                    self._meet(pid, pidfd.open_process(pid))
+                except OSError:
+                    continue
+
     def forget(self, process: Process) -> None:
         """A process has ended."""
         if self._by_pid.get(process.pid) is not process:
@@ -130,7 +152,8 @@ class ProcessTable:
         self._record("exit", process=process.identity, status=process.exit_status, cpu=process.cpu)
 
     def running(self) -> list[Process]:
-        """Those that have not ended, the ended ones being forgotten first."""
+        """Those that have not ended, silent ones included, the ended ones being forgotten first."""
+        self.meet_silent()
         for process in self:
             if pidfd.has_exited(process.pidfd):
                 self.forget(process)
