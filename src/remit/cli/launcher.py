@@ -61,6 +61,7 @@ class Launched:
     def __init__(self, begun: Begun, temporary: Path, supervisor: int, channel: socket.socket) -> None:
         self.session = begun.session
         self.evidence = begun.evidence
+        self._engine = begun.engine
         self._temporary = temporary
         self._supervisor = supervisor
         self._channel = channel
@@ -95,6 +96,7 @@ class Launched:
         finally:
             shutil.rmtree(self._temporary, ignore_errors=True)
             _reap(self._supervisor)
+            _reap(self._engine)
         return Ended(
             self.session,
             self.evidence,
@@ -207,9 +209,10 @@ def _kill_orphans() -> None:
     os.close(writer)
 
 
-def _reap(supervisor: int) -> None:
+def _reap(child: int) -> None:
+    """The engine ends at the end record, or when the supervisor's end of its doorbell is gone."""
     try:
-        os.waitpid(supervisor, 0)
+        os.waitpid(child, 0)
     except ChildProcessError:
         pass
 

@@ -17,7 +17,7 @@ from typing import Any
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import ptrace
+from remit.kernel import pidfd, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
@@ -78,6 +78,8 @@ class Supervisor:
             record=self.record, watch=self._watch, unwatch=self._unwatch, spawned=self._spawn_of
         )
         self.processes.set_zygote(boundary.zygote)
+        # By pidfd: either may die early, and its number become another's.
+        self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
         desk = Desk(plan, temporary_directory, self.processes, self.record)
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
@@ -324,7 +326,10 @@ class Supervisor:
         self.record("closed", findings=len(self._engine.severities))
         self._control.close()
         self._writer.close()
-        self.processes.end_zygote()
+        for descriptor in self._insiders:
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+        # Reaped here, for in a container nobody else may ever do it.
+        self._responder.wait_for_children()
         return outcome
 
 

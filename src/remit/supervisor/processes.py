@@ -8,7 +8,6 @@ parent was killed at the wrong moment keeps its candidates; it is never given a 
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -86,11 +85,6 @@ class ProcessTable:
     def set_zygote(self, pid: int) -> None:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
         self._zygote = Process(pid, 0, pidfd.open_process(pid))
-
-    def end_zygote(self) -> None:
-        """The session is over. By its pidfd: it may have died long ago, and its number be another's."""
-        if self._zygote is not None:
-            pidfd.send_signal(self._zygote.pidfd, signal.SIGKILL)
 
     def caller(self, thread: int) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""

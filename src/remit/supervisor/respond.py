@@ -83,6 +83,12 @@ class Responder:
                 _signal(pid, signal.SIGKILL)
             self._wait(0.02)
 
+    def wait_for_children(self) -> None:
+        """Reap until no child is left, for a bounded time."""
+        deadline = time.monotonic() + _SETTLE_SECONDS
+        while proc.children(os.getpid()) and time.monotonic() < deadline:
+            self._wait(0.01)
+
     def _settled(self, present: set[int]) -> bool:
         for pid in present:
             try:
