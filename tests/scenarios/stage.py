@@ -168,38 +168,39 @@ def marked(marker: str) -> set[int]:
 
 
 def survivors(evidence: Path, *, marker: str = "") -> list[str]:
-    """Whoever of an ended session is still there: those recorded, those marked, and remit's own.
+    """Whoever of a killed session's agent is still there: those recorded, and those marked.
 
     Every process of a session has the session's private temporary directory in its environment unless it cleared it.
     """
-    found = {pid for pid in processes() if command_name(pid).startswith("remit-") and _has_open(pid, evidence)}
+    found = set()
     for record in records(evidence, "session", "fork"):
-        if record["kind"] == "fork":
+        if record["kind"] == "session":
+            found |= marked(f"/remit-{record['session']}")
+        else:
             pid, _, start = record["process"].partition(":")
             if start_time(int(pid)) == int(start):
                 found.add(int(pid))
-        else:
-            ours = [record[name] for name in ("supervisor", "zygote", "deputy", "launcher")]
-            found |= {pid for pid in ours if command_name(pid).startswith("remit-") and start_time(pid) is not None}
-            found |= marked(f"/remit-{record['session']}")
     if marker:
         found |= marked(marker)
     return [f"{pid} {command_name(pid)}" for pid in sorted(found)]
 
 
-def _has_open(pid: int, evidence: Path) -> bool:
-    """Whether remit's own process belongs to this session; what cannot be read is told by the header instead."""
-    try:
-        return any(
-            os.readlink(f"/proc/{pid}/fd/{name}").startswith(f"{evidence}/") for name in os.listdir(f"/proc/{pid}/fd")
-        )
-    except OSError:
-        return False
+def our_own(evidence: Path) -> list[str]:
+    """The processes of remit's own that still serve this session."""
+    (header,) = records(evidence, "session")
+    pids = [header[name] for name in ("supervisor", "zygote", "deputy")]
+    return [f"{pid} {command_name(pid)}" for pid in pids if command_name(pid).startswith("remit-") and start_time(pid)]
 
 
 def nobody_left(evidence: Path, *, marker: str = "") -> None:
-    """Killed processes vanish a moment after the last signal; none may stay."""
-    wait_for(lambda: not survivors(evidence, marker=marker), "the end of every process of the session", 10.0)
+    """Remit's own go last, and killed processes vanish a moment after the signal; none may stay."""
+    wait_for(lambda: not survivors(evidence, marker=marker) and not our_own(evidence), "the end of every process", 10.0)
+
+
+def follow_cpu(pids: Callable[[], set[int]]) -> Callable[[], bool]:
+    """Tells, when called later, whether any of these processes has used time since."""
+    before = cpu_ticks(pids())
+    return lambda: cpu_ticks(pids()) != before
 
 
 def parents() -> dict[int, int]:

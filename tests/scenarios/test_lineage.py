@@ -290,7 +290,8 @@ def test_a_persistent_shell(kind: str, born: str, ready: Stage, record_property:
                 shell = shell or SHELLS[kind](session)
                 name = f"done/truth:{step}"
                 shell.tell(f"touch {name}:plain; (touch {name}:sub); ( (touch {name}:twice) & )")
-                shell.tell(f"bash -c 'touch {name}:deep & wait' < /dev/null; {{ {LATER}; touch {name}:late; }} > /dev/null 2>&1 &")
+                shell.tell(f"bash -c 'touch {name}:deep & wait' < /dev/null")
+                shell.tell(f"{{ {LATER}; touch {name}:late; }} > /dev/null 2>&1 &")
                 # A program of the harness's own beside the shell is no part of the doubt.
                 session.run(["touch", f"{name}:own"], check=True)
                 expected += 6

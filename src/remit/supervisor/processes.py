@@ -62,6 +62,8 @@ class ProcessTable:
         self._zygote: Process | None = None
         # Killed processes that had children nobody had met yet: the possible parents of an orphan.
         self._lost_parents: dict[str, int] = {}
+        # Ended and recorded, pid -> start. A zombie is still listed as its parent's child, and is not met again.
+        self._ended: dict[int, int] = {}
         self.ended_cpu = 0.0
 
     def __iter__(self) -> Iterator[Process]:
@@ -113,12 +115,20 @@ class ProcessTable:
             if self.get(pid) is None:
                 try:
                     descriptor = pidfd.open_process(pid)
-                    self._add(pid, proc.read_stat(pid).start, descriptor, parent, "children")
-                except ProcessLookupError:
+                except OSError:
                     continue
+                try:
+                    start = proc.read_stat(pid).start
+                except ProcessLookupError:
+                    start = None
+                if start is None or self._ended.get(pid) == start:
+                    os.close(descriptor)
+                else:
+                    self._add(pid, start, descriptor, parent, "children")
 
     def meet_silent(self) -> None:
         """Meet whoever has asked nothing since its birth: it computes and hears like any other process."""
+        self._forget_reaped()
         for process in self:
             if process.pending_forks:
                 try:
@@ -129,7 +139,8 @@ class ProcessTable:
         for pid in proc.children(self._supervisor):
             if self.get(pid) is None and not (self._zygote is not None and pid == self._zygote.pid):
                 try:
-                    self._meet(pid, pidfd.open_process(pid))
+                    if self._ended.get(pid) != proc.read_stat(pid).start:
+                        self._meet(pid, pidfd.open_process(pid))
                 except OSError:
                     continue
 
@@ -138,6 +149,7 @@ class ProcessTable:
         if self._by_pid.get(process.pid) is not process:
             return
         del self._by_pid[process.pid]
+        self._ended[process.pid] = process.start
         self._unwatch(process)
         os.close(process.pidfd)
         self.ended_cpu += process.cpu
@@ -155,11 +167,21 @@ class ProcessTable:
 
     def reconcile(self, present: set[int]) -> None:
         """Drop expectations that nothing living can fulfil: `present` is every process now below the supervisor."""
-        unmet = len(present - self._by_pid.keys())
+        unmet = len(present - self._by_pid.keys() - self._ended.keys())
         if unmet == 0:
             for process in self._by_pid.values():
                 process.pending_forks = 0
             self._lost_parents.clear()
+
+    def _forget_reaped(self) -> None:
+        """Keep only zombies in mind; done once a second, so this holds what ended in a second and what is unreaped."""
+        for pid, start in list(self._ended.items()):
+            try:
+                reaped = proc.read_stat(pid).start != start
+            except ProcessLookupError:
+                reaped = True
+            if reaped:
+                del self._ended[pid]
 
     def _meet(self, pid: int, descriptor: int) -> Process:
         try:

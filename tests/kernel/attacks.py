@@ -1,0 +1,119 @@
+"""What the kernel tests share besides fixtures: attempts inside a session, outsiders, and what /proc says."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from remit import Session
+from remit.evidence.reader import read_records
+from remit.kernel.syscalls import NUMBERS
+
+PROGRAMS = Path(__file__).parent / "programs"
+SECRET = "correct-horse-battery-staple"
+
+
+def number(name: str) -> int:
+    """The number of a system call on x86-64."""
+    found = NUMBERS[name][0]
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What an attack program said, and what the evidence says of it."""
+
+    errno: int
+    result: Any
+    records: list[dict[str, Any]]
+    status: int
+    errors: str
+
+    def refusals(self, kind: str, **members: Any) -> list[dict[str, Any]]:
+        """Records of refused acts of this kind that have these members."""
+        return [
+            record
+            for record in self.records
+            if record["kind"] == kind and record["refused"] and all(record.get(k) == v for k, v in members.items())
+        ]
+
+
+class Inside:
+    """One session: `do` runs an act of an attack program inside and waits for its end."""
+
+    def __init__(self, session: Session, workspace: Path) -> None:
+        self.session = session
+        self.workspace = workspace
+        self._steps = 0
+
+    def do(self, program: str, *words: object, env: dict[str, str] | None = None) -> Attempt:
+        command = [sys.executable, "-B", f"{self.workspace}/{program}", *map(str, words)]
+        return self.run(command, env=env)
+
+    def run(self, command: list[str], env: dict[str, str] | None = None) -> Attempt:
+        seen = len(self.records())
+        self._steps += 1
+        with self.session.step(f"call_{self._steps}", tool="attack"):
+            done = self.session.run(command, capture_output=True, text=True, env=env, timeout=60)
+        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+        said = json.loads(lines[-1]) if lines else {}
+        errno = said.get("errno", -1) if isinstance(said.get("errno"), int) else -1
+        records = self.records()[seen:]
+        return Attempt(errno, said.get("result"), records, done.returncode, done.stderr)
+
+    def records(self) -> list[dict[str, Any]]:
+        return list(read_records(self.session.evidence))
+
+    def header(self) -> dict[str, Any]:
+        return self.records()[0]
+
+
+Open = Callable[..., Inside]
+
+
+def new_workspace(factory: pytest.TempPathFactory) -> Path:
+    workspace = factory.mktemp("workspace")
+    shutil.copytree(PROGRAMS, workspace, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    return workspace
+
+
+class Listener:
+    """An outsider that listens and never answers; `reached` says whether anybody ever got through to it."""
+
+    def __init__(self, family: int, address: Any, *, kind: int = socket.SOCK_STREAM, protocol: int = 0) -> None:
+        self.socket = socket.socket(family, kind, protocol)
+        self.socket.bind(address)
+        if kind != socket.SOCK_DGRAM:
+            self.socket.listen(64)
+        self.socket.setblocking(False)
+        self.kind = kind
+        self.port = self.socket.getsockname()[1] if family in (socket.AF_INET, socket.AF_INET6) else 0
+
+    def reached(self) -> bool:
+        try:
+            if self.kind == socket.SOCK_DGRAM:
+                self.socket.recv(64)
+            else:
+                self.socket.accept()[0].close()
+        except BlockingIOError:
+            return False
+        return True
+
+
+def read_status(pid: int) -> dict[str, str]:
+    """/proc/PID/status as a table."""
+    lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def is_running(pid: int) -> bool:
+    return read_status(pid)["State"][0] in "RSDI"
