@@ -63,7 +63,9 @@ def open_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
         path = None
         if scope is not None:
             path = tmp_path_factory.mktemp("scope") / "scope.yaml"
-            path.write_text("remit: 1\ntask: attack\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n" + scope)
+            path.write_text(
+                "remit: 1\ntask: attack\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n" + scope
+            )
         session = Session(path, workspace=workspace)
         session.__enter__()
         sessions.append(session)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,9 +123,7 @@ def test_a_secret_is_not_read_through_a_link_that_was_there_before(tmp_path_fact
     workspace = new_workspace(tmp_path_factory)
     (workspace / "notes").symlink_to(Path.home() / "notes.txt")
     command = [sys.executable, "-B", f"{workspace}/files.py", "read", "notes"]
-    done = subprocess.run(
-        [remit(), "run", "--", *command], cwd=workspace, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([remit(), "run", "--", *command], cwd=workspace, capture_output=True, text=True, check=False)
     assert f'"errno": {errno.EACCES}' in done.stdout
 
 

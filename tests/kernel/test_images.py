@@ -67,13 +67,23 @@ def test_the_loader_does_not_even_run_what_may_run(inside: Inside) -> None:
     assert inside.do("images.py", "run", loader(), "/bin/true").result == KILLED
 
 
-@pytest.mark.xfail(reason="open: the first image of a started program is read at its first question only", strict=False)
-def test_the_loader_is_stopped_as_the_first_program_of_a_step_too(inside: Inside) -> None:
+@pytest.mark.parametrize("name", ["by its path", "by the search path", "by a link"])
+def test_the_loader_is_stopped_as_the_first_program_of_a_step_too(inside: Inside, name: str) -> None:
     """Its arguments are the model's. What it runs here says a word and asks nothing before that."""
-    with inside.session.step("loader", tool="attack"):
-        done = inside.session.run([loader(), "/bin/echo", "ran"], capture_output=True, text=True)
+    link = inside.workspace / "innocent"
+    link.unlink(missing_ok=True)
+    link.symlink_to(loader())
+    program, path = {
+        "by its path": (loader(), "/bin"),
+        "by the search path": (os.path.basename(loader()), f"/nowhere:{os.path.dirname(loader())}"),
+        "by a link": ("./innocent", "/bin"),
+    }[name]
+    with inside.session.step(f"loader {name}", tool="attack"):
+        done = inside.session.run([program, "/bin/echo", "ran"], capture_output=True, text=True, env={"PATH": path})
     assert done.stdout == ""
-    assert done.returncode == -9
+    assert done.returncode == 126
+    refused = [r for r in inside.records() if r["kind"] == "exec" and r["refused"]]
+    assert refused[-1]["arguments"] == [program, "/bin/echo", "ran"]
 
 
 def test_a_copy_of_the_loader_runs_for_an_execute_grant_alone_is_no_wall(inside: Inside) -> None:

@@ -88,7 +88,11 @@ def test_a_connected_pair_can_be_made(inside: Inside, kind: int) -> None:
     ("act", "host"),
     [
         *(("connect", host) for host in ("127.0.0.1", "0.0.0.0", "::ffff:127.0.0.1", "::1", "::")),
-        *((act, host) for act in ("connect_after_dissolving", "fast_open_connect") for host in ("127.0.0.1", "0.0.0.0")),
+        *(
+            (act, host)
+            for act in ("connect_after_dissolving", "fast_open_connect")
+            for host in ("127.0.0.1", "0.0.0.0")
+        ),
     ],
 )
 def test_an_address_that_no_grant_covers_is_not_reached(inside: Inside, listen: Listen, act: str, host: str) -> None:

@@ -10,17 +10,20 @@ import errno
 import glob
 import os
 import signal
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.kernel import pidfd, proc, ptrace
 from remit.kernel.seccomp import Question
 from remit.supervisor.answer_files import granted, resolve
-from remit.supervisor.answers import Answer, Desk, Later, Proceed
-from remit.supervisor.processes import Process
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
+from remit.supervisor.processes import Process, Spawned
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
+_LOADER_CLAUSE = "the loader would run a file that the scope may not let run"
 _LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib/*/ld-*.so*")
 
 
@@ -44,12 +47,11 @@ class ExecStops:
     def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """execve and execveat: trace until the exec has happened or failed.
 
-        The zygote's own child cannot be traced, for it still holds the caller's memory; what it runs is read at its
-        first question, before any other exec.
+        The zygote's own child cannot be traced, for it still holds the caller's memory. Nobody else can change what
+        it asks for, so that is looked at before; and what it really runs is read at its first question.
         """
         if process.asked is not None and proc.read_stat(process.pid).forked_only:
-            process.unconfirmed = True
-            return Proceed()
+            return self._begin_spawned(process, process.asked)
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
@@ -68,6 +70,24 @@ class ExecStops:
         except OSError:
             pass  # gone, or at its exec stop already
         return Later()
+
+    def _begin_spawned(self, process: Process, asked: Spawned) -> Answer:
+        program = _find_program(asked)
+        if program is not None and program.key in self._loaders:
+            self._record(
+                process,
+                program.path,
+                *program.key,
+                asked.arguments,
+                False,
+                asked.directory,
+                False,
+                errno.EACCES,
+                _LOADER_CLAUSE,
+            )
+            return Fail(errno.EACCES)
+        process.unconfirmed = True
+        return Proceed()
 
     def stopped(self, thread: int, status: int) -> None:
         """A wait status of a tracee that stopped."""
@@ -97,16 +117,17 @@ class ExecStops:
         process.unconfirmed = False
         asked, process.asked = process.asked, None
         if asked is not None and proc.read_stat(process.pid).forked_only:
-            self._record(process, asked[0], 0, 0, asked, False, "", False, errno.ENOEXEC, "", refused=False)
+            words = asked.arguments
+            self._record(process, words[0], 0, 0, words, False, "", False, errno.ENOEXEC, "", refused=False)
         else:
             # What runs now is what was started: the only way to another image is another question.
-            self._read(process, arguments=asked, confirmed=asked is not None)
+            self._read(process, arguments=asked.arguments if asked else None, confirmed=asked is not None)
 
     def unread(self, process: Process) -> None:
         """A process ended before what it ran could be read."""
         if process.unconfirmed:
-            asked = process.asked or [""]
-            self._record(process, asked[0], 0, 0, asked, False, "", False, 0, "")
+            words = process.asked.arguments if process.asked else [""]
+            self._record(process, words[0], 0, 0, words, False, "", False, 0, "")
 
     def _take_executed(self, pid: int) -> _Pending | None:
         """The exec that has happened in this process, by whichever of its threads.
@@ -136,7 +157,7 @@ class ExecStops:
             if image.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
             elif (device, inode) in self._loaders:
-                clause = "the loader would run a file that the scope may not let run"
+                clause = _LOADER_CLAUSE
         except ProcessLookupError:
             return
         except OSError:
@@ -203,14 +224,34 @@ class ExecStops:
         )
 
 
+class _Program(NamedTuple):
+    path: str
+    key: tuple[int, int]  # device and inode
+
+
+def _find_program(asked: Spawned) -> _Program | None:
+    """The file that the zygote's child is about to run, as execvp(3) finds it."""
+    name = asked.arguments[0]
+    places = [""] if "/" in name else [place or "." for place in asked.search_path.split(os.pathsep)]
+    for place in places:
+        path = os.path.join(asked.directory, place, name)
+        try:
+            found = os.stat(path)
+        except (OSError, ValueError):
+            continue
+        if stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK):
+            return _Program(path, (found.st_dev, found.st_ino))
+    return None
+
+
 def _loaders() -> frozenset[tuple[int, int]]:
     """Device and inode of every dynamic loader of this machine, each of which runs any file as its argument."""
     found = set()
     for pattern in _LOADERS:
         for path in glob.glob(pattern):
             try:
-                status = os.stat(path)
+                file = os.stat(path)
             except OSError:
                 continue
-            found.add((status.st_dev, status.st_ino))
+            found.add((file.st_dev, file.st_ino))
     return frozenset(found)

@@ -25,18 +25,20 @@ class Process:
         self.identity = f"{pid}:{start}"
         self.pidfd = descriptor
         self.pending_forks = 0
-        self.asked: list[str] | None = None  # what the zygote was asked to run here, until it has been seen running
+        self.asked: Spawned | None = None  # what the zygote was asked to run here, until it has been seen running
         self.unconfirmed = False  # it has run a program that nobody has read yet
         self.exit_status: int | None = None
         self.cpu = 0.0
 
 
 class Spawned(NamedTuple):
-    """What the supervisor knows of a program it had started: its step, who asked (run, sdk or exec), its arguments."""
+    """What the supervisor knows of a program it had started: its step, who asked (run, sdk or exec), what for."""
 
     step: str | None
     source: str
     arguments: list[str]
+    directory: str
+    search_path: str  # its PATH
 
 
 Record = Callable[..., Any]
@@ -200,8 +202,7 @@ class ProcessTable:
     def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
         process = self._register(pid, start, descriptor)
         spawn = self._spawned(pid)
-        if spawn is not None:
-            process.asked = spawn.arguments
+        process.asked = spawn
         self._record(
             "fork",
             process=process.identity,

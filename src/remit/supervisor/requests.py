@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class Spawn:
     step: str | None
     source: str  # run, sdk or exec: who asked for it
     arguments: list[str]
+    directory: str
+    search_path: str
     owner: Connection | None
     pid: int = 0
 
@@ -100,13 +103,17 @@ class Requests:
         arguments = message["arguments"]
         if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
             raise ProtocolError("arguments must be one or more strings without NUL")
+        environment = dict(self.environment if message["environment"] is None else message["environment"])
+        directory = str(message["directory"])
         self._last += 1
-        self.spawns[self._last] = Spawn(self._last, step, self._source(owner), arguments, owner)
+        self.spawns[self._last] = Spawn(
+            self._last, step, self._source(owner), arguments, directory, environment.get("PATH", os.defpath), owner
+        )
         request = {
             "id": self._last,
             "arguments": arguments,
-            "environment": dict(self.environment if message["environment"] is None else message["environment"]),
-            "directory": str(message["directory"]),
+            "environment": environment,
+            "directory": directory,
             "new_session": bool(message["new_session"]),
             "descriptors": len(descriptors),
         }
@@ -130,7 +137,9 @@ class Requests:
     def lookup(self, pid: int) -> Spawned | None:
         """What is known of a child of the zygote."""
         spawn = self.by_pid.get(pid)
-        return None if spawn is None else Spawned(spawn.step, spawn.source, spawn.arguments)
+        if spawn is None:
+            return None
+        return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path)
 
     def _source(self, connection: Connection | None) -> str:
         if connection is None:

@@ -13,7 +13,7 @@ import termios
 import time
 from typing import Any
 
-from attempt import attempt, libc, main, system_call
+from attempt import attempt, main, system_call
 
 SYS_TGKILL, SYS_TKILL, SYS_QUEUE, SYS_PIDFD_SIGNAL, SYS_PIDFD_OPEN = 234, 200, 129, 424, 434
 
