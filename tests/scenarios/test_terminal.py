@@ -29,6 +29,9 @@ class Terminal:
         self.shell, self.master = pty.fork()
         if self.shell == 0:
             os.chdir(stage.workspace)
+            # Who starts the tests in the background ignores these, and bash would hand that on.
+            for number in (signal.SIGINT, signal.SIGQUIT):
+                signal.signal(number, signal.SIG_DFL)
             environment = {**stage.environment, "TERM": "dumb", "PS1": "outer> "}
             os.execve("/bin/bash", ["bash", "--norc", "--noprofile", "-i"], environment)
         self.resize(33, 101)
