@@ -63,7 +63,7 @@ class Inside:
         seen = len(self.records())
         self._steps += 1
         with self.session.step(f"call_{self._steps}", tool="attack"):
-            done = self.session.run(command, capture_output=True, text=True, env=env, timeout=60)
+            done = self.session.run(command, capture_output=True, text=True, env=env, timeout=110)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         said = json.loads(lines[-1]) if lines else {}
         errno = said.get("errno", -1) if isinstance(said.get("errno"), int) else -1

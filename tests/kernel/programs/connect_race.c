@@ -31,6 +31,8 @@ static void *change(void *unused)
             *family = AF_UNSPEC;
             *port = forbidden.sin_port;
             *family = AF_INET;
+            for (volatile int i = 0; i < 20; i++)
+                ;
             *port = allowed.sin_port;
         } else if (!strcmp(act, "descriptor")) {
             int now = atomic_load(&slot);
