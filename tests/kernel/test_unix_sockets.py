@@ -108,6 +108,20 @@ def test_swapping_the_path_while_it_is_judged_reaches_nobody(
     assert {r["refused"] for r in connects} == {True, False}
 
 
+def test_exchanging_the_directory_of_a_socket_while_it_is_bound_reaches_nobody(
+    inside: Inside, unix_listener: tuple[Listener, Path], compile_program: Callable[[str], Path]
+) -> None:
+    listener, path = unix_listener
+    program = inside.workspace / "unix_bind_race"
+    program.write_bytes(compile_program("unix_bind_race").read_bytes())
+    program.chmod(0o755)
+    attempt = inside.run([str(program), str(path.parent), path.name, "300"])
+    assert attempt.status == 0, attempt.errors
+    assert not listener.reached()
+    # The directory really led to the outsider's while connects were judged.
+    assert attempt.refusals("connect", family="unix", wall="unix-sockets")
+
+
 def test_a_unix_socket_that_the_scope_grants_is_reached(open_session: Open, outside: Path, listen: Listen) -> None:
     listener = listen(socket.AF_UNIX, str(outside / "granted.sock"))
     session = open_session(f"network: {{unix: [{outside}/granted.sock]}}\n")

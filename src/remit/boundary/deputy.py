@@ -15,12 +15,11 @@ import stat
 import struct
 import threading
 
+from remit.boundary.own_sockets import OwnSockets
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 WORKERS_MAX = 16
-_OWN_SOCKETS_MAX = 512  # below the usual limit of 1024 descriptors
-_SO_PEERCRED = struct.Struct("=iII")
 _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 
 
@@ -45,7 +44,7 @@ class _Deputy:
         self._channel = channel
         self._lock = threading.Lock()
         self._working: dict[int, socket.socket] = {}
-        self._own = _OwnSockets()
+        self._own = OwnSockets()
 
     def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
         number, operation = int(request["id"]), request["do"]
@@ -79,13 +78,22 @@ class _Deputy:
         address = bytes.fromhex(request["address"])
         if "path" not in request:
             return {"errno": socket_call("bind", connection.fileno(), address)}
-        # Only this thread changes the directory or the umask; workers use neither.
-        if directory is not None:
-            os.fchdir(directory)
-        os.umask(int(request["umask"]))
-        error = socket_call("bind", connection.fileno(), address)
-        if error == 0:
-            self._own.add(os.fsencode(request["path"]))
+        parent, _, name = os.fsencode(request["path"]).rpartition(b"/")
+        if request["path"].startswith("/"):
+            parent = parent or b"/"
+        # The directory is looked up once, and what follows is done beneath it, wherever the agent moves it meanwhile.
+        place = os.open(parent or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+        try:
+            # Only this thread changes the directory or the umask; workers use neither.
+            os.fchdir(place)
+            os.umask(int(request["umask"]))
+            # An empty name would have the kernel choose an abstract one.
+            address = _UNIX_FAMILY + (name or b".") + b"\0"
+            error = socket_call("bind", connection.fileno(), address)
+            if error == 0:
+                self._own.add(connection.fileno(), name, place)
+        finally:
+            os.close(place)
         return {"errno": error}
 
     def _start_connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
@@ -94,12 +102,21 @@ class _Deputy:
             if not full:
                 self._working[number] = connection
         if full:
-            connection.close()
-            if directory is not None:
-                os.close(directory)
-            self._reply(number, {"errno": errno.EAGAIN})
+            self._turn_away(number, connection, directory)
             return
-        threading.Thread(target=self._connect, args=(number, connection, directory, request), daemon=True).start()
+        worker = threading.Thread(target=self._connect, args=(number, connection, directory, request), daemon=True)
+        try:
+            worker.start()
+        except RuntimeError:  # no more threads for this user
+            with self._lock:
+                del self._working[number]
+            self._turn_away(number, connection, directory)
+
+    def _turn_away(self, number: int, connection: socket.socket, directory: int | None) -> None:
+        connection.close()
+        if directory is not None:
+            os.close(directory)
+        self._reply(number, {"errno": errno.EAGAIN})
 
     def _connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
         try:
@@ -135,41 +152,7 @@ class _Deputy:
             send(self._channel, {"id": number, **outcome})
 
 
-class _OwnSockets:
-    """The path-named sockets that this session has bound, each held open.
-
-    A number that is given back can come to mean an outsider's socket; an inode that is held keeps its number.
-    """
-
-    def __init__(self) -> None:
-        self._held: dict[tuple[int, int], int] = {}
-
-    def __contains__(self, found: os.stat_result) -> bool:
-        return (found.st_dev, found.st_ino) in self._held
-
-    def add(self, path: bytes) -> None:
-        """Note what was bound at `path`; nothing when it has been taken away already."""
-        for key, descriptor in list(self._held.items()):
-            if os.fstat(descriptor).st_nlink == 0:
-                self._drop(key)  # no path leads to it any more
-        if len(self._held) >= _OWN_SOCKETS_MAX:
-            self._drop(next(iter(self._held)))
-        try:
-            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except OSError:
-            return
-        found = os.fstat(descriptor)
-        if not stat.S_ISSOCK(found.st_mode) or found in self:
-            os.close(descriptor)
-            return
-        self._held[found.st_dev, found.st_ino] = descriptor
-
-    def _drop(self, key: tuple[int, int]) -> None:
-        # Forgotten before it is let go, so that a worker never finds a number that may mean another socket.
-        os.close(self._held.pop(key))
-
-
-def _connect_path(connection: socket.socket, directory: int | None, request: Message, own: _OwnSockets) -> Message:
+def _connect_path(connection: socket.socket, directory: int | None, request: Message, own: OwnSockets) -> Message:
     """Connect to a path-named socket if this session has bound it or the scope grants its path."""
     path = os.fsencode(request["path"])
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
@@ -178,19 +161,12 @@ def _connect_path(connection: socket.socket, directory: int | None, request: Mes
         if not stat.S_ISSOCK(found.st_mode):
             return {"errno": errno.ECONNREFUSED}
         resolved = os.readlink(f"/proc/self/fd/{opened}")
-        known = found in own
-        if not known and resolved not in request["granted"]:
+        if found not in own and resolved not in request["granted"]:
             return {"errno": errno.EACCES, "refused": True, "path": resolved}
         # By raw address, for the agent's socket may be of any family; the kernel then says that it does not fit.
         error = socket_call("connect", connection.fileno(), _UNIX_FAMILY + b"/proc/self/fd/%d\0" % opened)
         if error:
             return {"errno": error}
-        pid, _, _ = _SO_PEERCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        # Listens go through the deputy, so a socket of this session answers with the deputy's own credentials; any
-        # other pid means that the path was switched to an outsider's socket before its inode was noted.
-        if known and pid != os.getpid():
-            connection.shutdown(socket.SHUT_RDWR)
-            return {"errno": errno.EACCES, "refused": True, "path": resolved}
         return {"errno": 0, "path": resolved}
     finally:
         os.close(opened)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from remit.kernel import proc
 from remit.protocol import Message
 from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.processes import ProcessTable
@@ -65,7 +66,7 @@ class ControlSocket:
             return
         pid, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         insider = self._processes.owner(pid)
-        if user not in (0, os.getuid()) or insider is not None:
+        if user not in (0, os.getuid()) or insider is not None or _is_below_us(pid):
             self._record(
                 "privilege",
                 process=insider.identity if insider else None,
@@ -79,3 +80,17 @@ class ControlSocket:
             peer.close()
             return
         Connection(self._selector, peer, priority=CONTROL_PRIORITY, received=self._received, lost=self._lost)
+
+
+def _is_below_us(pid: int) -> bool:
+    """Whether the caller descends from the supervisor, as the zygote, the deputy and every process of the agent do.
+
+    One that is gone, or that no chain of parents leads away from, is not known to come from outside.
+    """
+    ours = os.getpid()
+    try:
+        while pid != ours and pid > 1:
+            pid = proc.read_stat(pid).parent
+    except ProcessLookupError:
+        return True
+    return pid == ours
