@@ -16,6 +16,7 @@ import struct
 import threading
 
 from remit.boundary.own_sockets import OwnSockets
+from remit.kernel.closing import close_promptly, prepare
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
 
@@ -29,6 +30,7 @@ def serve(channel: socket.socket) -> None:
     A request is {id, do: connect | bind | listen | cancel, address: hex of a struct sockaddr, …} with the socket, and
     for path-named addresses the agent's directory, as descriptors. The reply is {id, errno, …}.
     """
+    prepare()
     deputy = _Deputy(channel)
     receiver = Receiver(channel)
     try:
@@ -69,7 +71,7 @@ class _Deputy:
                 outcome = _listen(connection, request)
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
-        connection.close()
+        close_promptly(connection.detach())
         if directory is not None:
             os.close(directory)
         self._reply(number, outcome)
@@ -113,7 +115,7 @@ class _Deputy:
             self._turn_away(number, connection, directory)
 
     def _turn_away(self, number: int, connection: socket.socket, directory: int | None) -> None:
-        connection.close()
+        close_promptly(connection.detach())
         if directory is not None:
             os.close(directory)
         self._reply(number, {"errno": errno.EAGAIN})
@@ -129,10 +131,11 @@ class _Deputy:
             outcome = {"errno": problem.errno or errno.EIO}
         except Exception:  # whatever it was, the caller must not wait for ever, nor the worker be lost
             outcome = {"errno": errno.EIO, "refused": True}
+        # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close. It may linger if
+        # the agent has closed its own; then this worker is not free before.
+        connection.close()
         with self._lock:
             del self._working[number]
-        # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
-        connection.close()
         if directory is not None:
             os.close(directory)
         self._reply(number, outcome)

@@ -13,12 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 from remit.kernel import pidfd, proc
+from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
 from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.flows import Connections
 from remit.supervisor.processes import Process
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
@@ -50,7 +52,7 @@ class NetworkAnswers:
         self._respond = respond
         self._connect = GrantTable(desk.plan.connect)
         self._listen = GrantTable(desk.plan.listen)
-        self.connections: dict[tuple[str, int], Address] = {}  # (process, descriptor) -> peer, for flow samples
+        self.connections = Connections()
 
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""
@@ -80,21 +82,26 @@ class NetworkAnswers:
         try:
             netlink = _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK
         finally:
-            os.close(taken)
+            close_promptly(taken)
         # Only route netlink sockets exist inside the boundary, and binding one reaches nobody.
         return Proceed() if netlink else self._refuse("bind", process, address, "network.listen", operation="bind")
 
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
         taken = _take(process, question)
-        domain = _option(taken, socket.SO_DOMAIN)
         clause = ""
         address = Address("unix", "", 0)
-        if domain != socket.AF_UNIX:
-            address = _local_address(taken)
+        try:
+            unix = _option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
+            if not unix:
+                address = _local_address(taken)
+        except OSError:
+            close_promptly(taken)
+            raise
+        if not unix:
             grant = self._listen.covering(address) if address.port else None
             if grant is None:
-                os.close(taken)
+                close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
             clause = grant.clause
         request: Message = {"do": "listen", "backlog": _signed(question.arguments[1])}
@@ -133,13 +140,14 @@ class NetworkAnswers:
                 if _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK:
                     return Proceed()
             finally:
-                os.close(taken)
+                close_promptly(taken)
         return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
 
     def _delegate(
         self, operation: str, process: Process, question: Question, address: Address, raw: bytes, clause: str
     ) -> Answer:
         descriptors = [_take(process, question)]
+        made = os.fstat(descriptors[0]).st_ino
         request: Message = {"do": operation, "address": raw.hex()}
         try:
             if address.path is not None:
@@ -152,9 +160,9 @@ class NetworkAnswers:
                     request["granted"] = list(self._desk.plan.unix)
         except OSError:
             for number in descriptors:
-                os.close(number)
+                close_promptly(number)
             raise
-        self._ask(request, tuple(descriptors), process, question, address, clause, operation)
+        self._ask(request, tuple(descriptors), process, question, address, clause, operation, made=made)
         return Later()
 
     def _ask(
@@ -167,13 +175,14 @@ class NetworkAnswers:
         clause: str,
         kind: str,
         operation: str | None = None,
+        made: int = 0,
     ) -> None:
         more = {"operation": operation or kind} if kind == "bind" else {}
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
-                self.connections[process.identity, question.arguments[0] & _LOW] = address
+                self.connections.add(made, process, address)
             wall = "unix-sockets" if outcome.get("refused") else self._landlock_wall(kind, question, address, error)
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
@@ -239,19 +248,19 @@ def _signed(value: int) -> int:
 
 
 def _option(descriptor: int, option: int) -> int:
-    holder = socket.socket(fileno=os.dup(descriptor))
+    holder = socket.socket(fileno=descriptor)
     try:
         return holder.getsockopt(socket.SOL_SOCKET, option)
     finally:
-        holder.close()
+        holder.detach()
 
 
 def _local_address(descriptor: int) -> Address:
-    holder = socket.socket(fileno=os.dup(descriptor))
+    holder = socket.socket(fileno=descriptor)
     try:
         name = holder.getsockname()
     finally:
-        holder.close()
+        holder.detach()
     family = socket.AF_INET6 if len(name) == 4 else socket.AF_INET
     packed = socket.inet_pton(family, name[0])
     return Address("inet6" if len(name) == 4 else "inet", name[0], name[1], packed)
