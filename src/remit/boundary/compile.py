@@ -137,7 +137,11 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
     for index, grant in enumerate(scope.network.connect):
         place: Path = ("network", "connect", index)
         if grant.port[0] == 0:
-            raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nothing listens on port 0",
+                hint="write 1-65535 for every port",
+            )
         grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
     return tuple(grants)
 
