@@ -68,6 +68,7 @@ class Timeline:
     end: dict[str, Any] | None = None
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    left_behind: list[dict[str, str]] = field(default_factory=list)
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -90,6 +91,8 @@ def build_timeline(directory: Path | str) -> Timeline:
             timeline.finding_times.setdefault(finding["id"], record["time"])
         elif kind == "response":
             timeline.responses.append(record)
+        elif kind == "persistence":
+            timeline.left_behind += record["left"]
         elif kind == "end":
             timeline.end = record
         event = decode(record)
