@@ -13,6 +13,7 @@ from stage import Stage, is_sound, objections
 from remit.boundary.host import find_host
 from remit.report.summary import build_report
 from remit.report.text import render_text
+from remit.supervisor.persistence import MOST_TREES
 
 pytestmark = pytest.mark.skipif(not find_host().seccomp_notify, reason="needs seccomp user notification")
 
@@ -105,6 +106,7 @@ def test_a_granted_file_of_the_home_is_looked_at(stage: Stage, tmp_path: Path) -
         f"{GIT} clone -q ../origin copy; cd copy; echo b > b; git add b; {GIT} commit -qm b; git config user.name me",
         'printf \'{"scripts": {"test": "a", "build": "b"}}\' > package.json; printf "all:\\n" > Makefile',
         "echo x > .envrc; rm .envrc; ln -s /etc/passwd l; rm l",
+        'mkdir -p node_modules/a; echo \'{"scripts": {"postinstall": "x"}}\' > node_modules/a/package.json',
     ],
 )
 def test_ordinary_work_leaves_nothing(stage: Stage, script: str) -> None:
@@ -114,6 +116,19 @@ def test_ordinary_work_leaves_nothing(stage: Stage, script: str) -> None:
     assert left(stage, script) == []
     assert "LEFT BEHIND" not in render_text(build_report(stage.evidence()))
     assert objections(stage.evidence()) == []
+
+
+def test_more_places_than_are_looked_at_are_counted(stage: Stage) -> None:
+    script = f"i=0; while [ $i -lt {MOST_TREES + 9} ]; do mkdir d$i; : > d$i/.envrc; i=$((i + 1)); done"
+    assert len(left(stage, script)) == MOST_TREES - 1  # and the workspace
+    report = build_report(stage.evidence())
+    assert report["left_behind_not_looked_at"] == 10
+    assert "where nobody looked" in render_text(report)
+
+
+def test_what_is_made_unreadable_is_not_hidden(stage: Stage) -> None:
+    script = "echo x > .envrc; chmod 0 .envrc"
+    assert left(stage, script) == [("workspace/.envrc", "shell", "added", "unreadable")]
 
 
 def test_the_text_report_says_what_was_left(stage: Stage) -> None:

@@ -38,6 +38,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "left_behind": [
             {name: item.get(name) for name in ("path", "class", "change", "detail")} for item in timeline.left_behind
         ],
+        "left_behind_not_looked_at": timeline.left_unseen,
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
     }

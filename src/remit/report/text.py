@@ -146,7 +146,8 @@ def _left_running(report: Item) -> Iterator[str]:
 
 
 def _left_behind(report: Item) -> Iterator[str]:
-    if report["left_behind"]:
+    unseen = report["left_behind_not_looked_at"]
+    if report["left_behind"] or unseen:
         yield "LEFT BEHIND, FOR PROGRAMS OUTSIDE THE BOUNDARY TO RUN OR FOLLOW"
     for item in report["left_behind"][:LONGEST_LIST]:
         detail = f": {item['detail']}" if item["detail"] else ""
@@ -154,6 +155,8 @@ def _left_behind(report: Item) -> Iterator[str]:
     hidden = len(report["left_behind"]) - LONGEST_LIST
     if hidden > 0:
         yield f"  and {hidden} more, in the JSON report"
+    if unseen:
+        yield f"  and {unseen} directories or more, where nobody looked: there were too many"
 
 
 def _charged(item: Item) -> str:

@@ -69,6 +69,7 @@ class Timeline:
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
     left_behind: list[dict[str, str]] = field(default_factory=list)
+    left_unseen: int = 0  # trees that were too many to look at
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -93,6 +94,7 @@ def build_timeline(directory: Path | str) -> Timeline:
             timeline.responses.append(record)
         elif kind == "persistence":
             timeline.left_behind += record["left"]
+            timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
         elif kind == "end":
             timeline.end = record
         event = decode(record)

@@ -5,6 +5,7 @@ Data and pure functions. Makefiles and the like are not here: nobody runs those 
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -52,15 +53,15 @@ SYSTEM_PLACES: dict[str, tuple[str, ...]] = {
     "login": ("etc/systemd/system/", "etc/profile.d/"),
 }
 
-# Settings of git that make it run something, or obey another file.
-_GIT_SETTING = re.compile(
+# Settings of git that make it run something, or obey another file. Compiled when first needed: starting must be quick.
+_GIT_SETTING = (
     r"alias\..*|include\.path|includeif\..*|filter\..*|credential\..*|pager\..*|gpg\..*program|trailer\..*command"
     r"|core\.(hookspath|fsmonitor|sshcommand|pager|editor|gitproxy|askpass|attributesfile|alternaterefscommand)"
     r"|diff\.external|diff\..*\.(command|textconv)|merge\..*\.driver|(merge|diff)tool\..*\.(cmd|path)"
     r"|sequence\.editor|interactive\.difffilter|init\.templatedir|submodule\..*\.update|url\..*"
     r"|remote\..*\.(uploadpack|receivepack|proxy|vcs)|uploadpack\.packobjectshook|http\..*(proxy|sslverify)"
 )
-_SECTION = re.compile(r'\[\s*([A-Za-z0-9.-]+)\s*(?:"((?:[^"\\]|\\.)*)")?\s*\](.*)')
+_SECTION = r'\[\s*([A-Za-z0-9.-]+)\s*(?:"((?:[^"\\]|\\.)*)")?\s*\](.*)'
 # Run by npm and its like when somebody installs, packs or publishes; all other scripts are asked for by name.
 _NODE_SCRIPTS = (
     *("preinstall", "install", "postinstall", "prepublish", "prepublishOnly", "preprepare", "prepare", "postprepare"),
@@ -74,14 +75,14 @@ def git_settings(text: str) -> dict[str, str]:
     section = ""
     for line in re.sub(r"\\\r?\n", "", text).splitlines():
         line = line.strip()
-        if opened := _SECTION.match(line):
+        if opened := re.match(_SECTION, line):
             section = opened[1].lower() + (f".{opened[2]}" if opened[2] is not None else "")
             line = opened[3].strip()
         if not line or line[0] in "#;":
             continue
         key, _, value = line.partition("=")
         name = f"{section}.{key.strip().lower()}"
-        if _GIT_SETTING.fullmatch(name):
+        if re.fullmatch(_GIT_SETTING, name):
             found[name] = found.get(name, "") + value.strip() + "\n"
     return found
 
@@ -115,13 +116,26 @@ def _pattern(place: str) -> str:
     return re.escape(place).replace(r"\*", "[^/]*") + ("[^/]+" if place.endswith("/") else "")
 
 
-# A path beneath some directory that holds one of the places; all of .git, for git renames its files into place.
-_INSIDE = re.compile(
-    r"(.*?)/(?:\.git/.*|" + "|".join(_pattern(place) for _, place in places_under(PLACES)) + r"(?:\.lock)?)", re.DOTALL
-)
+@functools.cache
+def _place() -> re.Pattern[str]:
+    """A path as seen from the directory that holds the place; all of .git, for git renames its files into place."""
+    return re.compile(r"\.git/.*|(?:" + "|".join(_pattern(place) for _, place in places_under(PLACES)) + ")", re.DOTALL)
+
+
+_FIRST = frozenset(place.split("/")[0] for _, place in places_under(PLACES))
+# Installed there by the thousand, and run by who imports or rebuilds them.
+_INSTALLED = frozenset(("node_modules", "site-packages"))
 
 
 def base_of(path: str) -> str | None:
     """The directory under which `path` is one of the places, if it is."""
-    found = _INSIDE.fullmatch(path)
-    return found[1] if found else None
+    parts = path.split("/")
+    last = len(parts) - 1
+    for index, part in enumerate(parts):
+        if part in _INSTALLED:
+            return None
+        if (part in _FIRST or (index == last and part.endswith(".pth"))) and _place().fullmatch(
+            "/".join(parts[index:])
+        ):
+            return "/".join(parts[:index])
+    return None

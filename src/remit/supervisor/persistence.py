@@ -19,7 +19,7 @@ from typing import Any
 from remit.plan import Plan
 from remit.supervisor.auto_run import HOME_PLACES, PARTS, PLACES, SYSTEM_PLACES, base_of, places_under
 
-MOST_TREES = 64  # looked at; more are counted in the record
+MOST_TREES = 512  # looked at; more are counted in the record
 MOST_ENTRIES = 2000  # of one directory
 MOST_BYTES = 1 << 20  # read of one file; of a longer one its size must do
 _SKIPPED = ("/dev/", "/proc/", "/sys/")
@@ -42,7 +42,7 @@ class Persistence:
         self._workspace = plan.workspace
         self._home = home
         self._before: dict[str, dict[str, Found]] = {}
-        self._unseen = 0
+        self._not_looked_at: set[str] = set()
         for tree in self._granted:
             if not f"{tree}/".startswith(_SKIPPED) and os.path.isdir(tree):
                 self._remember(tree)
@@ -59,15 +59,15 @@ class Persistence:
         found = _changes(self._elsewhere, self._survey_elsewhere())
         for tree, before in self._before.items():
             found |= _changes(before, survey(tree))
-        if not found and not self._unseen:
+        if not found and not self._not_looked_at:
             return None
-        return {"left": [found[path] for path in sorted(found)], "trees_not_looked_at": self._unseen}
+        return {"left": [found[path] for path in sorted(found)], "trees_not_looked_at": len(self._not_looked_at)}
 
     def _remember(self, tree: str) -> None:
-        if len(self._before) >= MOST_TREES:
-            self._unseen += 1
-        else:
+        if len(self._before) < MOST_TREES:
             self._before[tree] = survey(tree)
+        elif len(self._not_looked_at) < MOST_TREES:
+            self._not_looked_at.add(tree)
 
     def _survey_elsewhere(self) -> dict[str, Found]:
         found: dict[str, Found] = {}
@@ -88,8 +88,12 @@ def survey(tree: str) -> dict[str, Found]:
         path = os.path.join(tree, name)
         if (link := _link_out(path, tree)) is not None:
             found[path] = link
+    names = set(_entries(tree))
     for kind, place in places_under(PLACES):
-        found |= _look(tree, place, kind)
+        first = place.partition("/")[0]
+        # Most trees hold few of the places, and one listing tells which.
+        if first in names or "*" in first or len(names) == MOST_ENTRIES:
+            found |= _look(tree, place, kind)
     return found
 
 
@@ -151,8 +155,8 @@ def _fingerprint(path: str, kind: str) -> Found | None:
     try:
         # A link that leads elsewhere inside the tree is opened: what it holds is run all the same.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError:
-        return None
+    except OSError as problem:
+        return Found(kind, f"unreadable {problem.errno}", "unreadable")
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
