@@ -77,7 +77,7 @@ class Launched:
             while message is not None and "frozen" in message:
                 # Said even on a terminal that the agent shares: otherwise it would only seem to hang.
                 print(
-                    f"remit: everything is frozen by the verdict on {message['frozen']}\n"
+                    f"remit: everything is frozen by {message['frozen']}\n"
                     f"hint: remit resume --session {name}, or remit stop --kill --session {name}",
                     file=sys.stderr,
                     flush=True,

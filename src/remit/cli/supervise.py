@@ -139,9 +139,9 @@ def _listen_to_launcher(supervisor: Supervisor, channel: socket.socket) -> None:
 
     supervisor.watch_launcher(channel.fileno(), ready)
 
-    def tell(behaviour: str) -> None:
+    def tell(cause: str) -> None:
         try:
-            send(channel, {"frozen": behaviour})
+            send(channel, {"frozen": cause})
         except OSError:
             pass  # its end is seen by the loop, and ends the session
 

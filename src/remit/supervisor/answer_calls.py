@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 from collections.abc import Callable
@@ -21,6 +22,7 @@ _IOPRIO_WHO_PROCESS = 1
 
 _NAMESPACE_CLAUSE = "nested-sandbox: refuse"
 _DESCRIPTORS_CLAUSE = "the threads of a process share one table of descriptors"
+_CAPACITY_CLAUSE = "the supervisor's descriptors (ulimit -n) are enough for {} processes"
 _CALL_CLAUSE = "no grant names this system call"
 
 
@@ -33,11 +35,10 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
-    at_most = desk.plan.limits.processes
-    if at_most is not None and desk.processes.expected() >= at_most:
-        return record_refusal(
-            desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most", wall="processes"
-        )
+    at_most, capacity, expected = desk.plan.limits.processes, desk.processes.capacity, desk.processes.expected()
+    if (at_most is not None and expected >= at_most) or expected >= capacity:
+        clause = _CAPACITY_CLAUSE.format(capacity) if expected >= capacity else "processes.at-most"
+        return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, clause, wall="processes")
     process.pending_forks += 1
     return Proceed()
 
@@ -45,10 +46,12 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
 def exit_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
     """Before a process goes, meet its children and note what it used."""
     process.exit_status = (question.arguments[0] & 0xFF) << 8
-    if process.pending_forks:
-        desk.processes.adopt_children(process)
-        process.pending_forks = 0
-    process.cpu = proc.read_stat(process.pid).cpu
+    # Whoever wants to go may, also when it cannot be read any more: libc has no answer to an exit that fails.
+    with contextlib.suppress(OSError):
+        if process.pending_forks:
+            desk.processes.adopt_children(process)
+            process.pending_forks = 0
+        process.cpu = proc.read_stat(process.pid).cpu
     return Proceed()
 
 

@@ -239,7 +239,18 @@ def _address(question: Question, pointer: int, length: int) -> tuple[Address, by
 
 
 def _take(process: Process, question: Question) -> int:
-    return pidfd.take_descriptor(process.pidfd, _signed(question.arguments[0]))
+    number = _signed(question.arguments[0])
+    if question.pid == process.pid:
+        return pidfd.take_descriptor(process.pidfd, number)
+    # A thread may have a descriptor table of its own, and the table of a leader that has ended is gone.
+    try:
+        thread = pidfd.open_thread(question.pid)
+    except OSError:
+        return pidfd.take_descriptor(process.pidfd, number)  # before 6.9: the leader's table, which most threads share
+    try:
+        return pidfd.take_descriptor(thread, number)
+    finally:
+        os.close(thread)
 
 
 def _signed(value: int) -> int:

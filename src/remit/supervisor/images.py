@@ -158,7 +158,7 @@ class ExecStops:
             device, inode = found.st_dev, found.st_ino
             if arguments is None:
                 arguments, truncated = proc.command_line(pid)
-            directory = proc.read_link(f"/proc/{pid}/cwd")
+            directory = _directory(pid)
             if image.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
             elif (device, inode) in self._loaders:
@@ -232,6 +232,16 @@ class ExecStops:
 class _Program(NamedTuple):
     path: str
     key: tuple[int, int]  # device and inode
+
+
+def _directory(pid: int) -> str:
+    """Where a process works, or nothing when that is deeper than the kernel can tell."""
+    try:
+        return proc.read_link(f"/proc/{pid}/cwd")
+    except OSError as problem:
+        if problem.errno != errno.ENAMETOOLONG:
+            raise
+        return ""
 
 
 def _find_program(asked: Spawned) -> _Program | None:

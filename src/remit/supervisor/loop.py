@@ -32,6 +32,7 @@ from remit.supervisor.images import ExecStops
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
+from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
 from remit.supervisor.steps import Steps
@@ -69,7 +70,7 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
-        self.on_freeze: Callable[[str], None] = lambda behaviour: None
+        self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
         self._build(plan, temporary_directory)
 
@@ -82,7 +83,7 @@ class Supervisor:
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
         desk = Desk(plan, temporary_directory, self.processes, self.record)
-        self._questions = Questions(boundary.listener, desk)
+        self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
@@ -153,11 +154,11 @@ class Supervisor:
         if spawn is not None and spawn.pid:
             os.kill(spawn.pid, number)
 
-    def freeze(self, by: str, finding: str | None = None) -> int:
+    def freeze(self, by: str, finding: str | None = None, **why: str) -> int:
         """Stop the whole tree until `resume`; nobody gets an answer meanwhile."""
         self._stop_answering()
         count = self._responder.freeze()
-        self.record("response", finding=finding, verdict="freeze", by=by, processes=count)
+        self.record("response", finding=finding, verdict="freeze", by=by, processes=count, **why)
         return count
 
     def resume(self, by: str) -> int:
@@ -209,7 +210,7 @@ class Supervisor:
         )
         for flow in self._network.connections.sample(self.processes):
             self.record("flow", **flow)
-        if self._plan.limits.processes and self.processes.expected() >= self._plan.limits.processes:
+        if self.processes.is_unsettled(self._plan.limits.processes):
             self.processes.reconcile(self._responder.descendants())
         clause = exceeded(sample, self._plan.limits, self._began)
         if clause is not None and self._outcome is None:
@@ -250,11 +251,16 @@ class Supervisor:
                 self.kill("engine", verdict["finding"], ended_by=f"verdict on {verdict['behaviour']}")
             elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
                 self.freeze("engine", verdict["finding"])
-                self.on_freeze(verdict["behaviour"])
+                self.on_freeze(f"the verdict on {verdict['behaviour']}")
 
     def _questions_ready(self, events: int) -> None:
         if not self._questions.serve():
             self._stop_answering()  # nobody is left under the filter
+
+    def _flooded(self, process: Process) -> None:
+        """A program asked more than anybody needs to: nobody gets an answer until a person has looked at it."""
+        self.freeze("rate-limit", process=process.identity, clause=CLAUSE)
+        self.on_freeze("the limit on questions")
 
     def _deputy_ready(self, events: int) -> None:
         if not self._deputy.receive():
