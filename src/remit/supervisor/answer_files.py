@@ -79,7 +79,9 @@ def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -
 
 def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int) -> Place:
     try:
-        return Place(_name_of(pid, paths.open_path(name, start, no_follow=not follow, resolve=how), name))
+        # An empty name is the directory descriptor itself (AT_EMPTY_PATH); no other call that comes here takes one.
+        found = paths.open_path(name, start, no_follow=not follow, resolve=how) if name else os.dup(start)
+        return Place(_name_of(pid, found, name))
     except OSError as problem:
         if problem.errno != errno.ENOENT:
             return Place(_text(start, name), problem.errno or errno.EIO)

@@ -36,11 +36,13 @@ class _Pending:
 
 
 class ExecStops:
-    """Follows each exec from its question to its stop. `proceed` lets a question's call run."""
+    """Follows each exec from its question to its stop. `proceed` lets a question's call run; `killable` says that
+    nothing but death ends the wait for an answer (WAIT_KILLABLE_RECV)."""
 
-    def __init__(self, desk: Desk, proceed: Callable[[Question], bool]) -> None:
+    def __init__(self, desk: Desk, proceed: Callable[[Question], bool], killable: bool) -> None:
         self._desk = desk
         self._proceed = proceed
+        self._killable = killable
         self._pending: dict[int, _Pending] = {}
         self._loaders = _loaders()
 
@@ -63,13 +65,13 @@ class ExecStops:
             process.unconfirmed = True
             return Proceed()
         self._pending[question.pid] = pending
-        if not self._proceed(question):
-            return Later()  # it died meanwhile; the wait status will tell
-        try:
-            ptrace.interrupt(question.pid)
-        except OSError:
-            pass  # gone, or at its exec stop already
-        return Later()
+        # Before the answer if that is possible: later, a process whose exec failed may exit before it has stopped,
+        # and what it tried would go unread. A wait that signals break would be broken by this, and for ever.
+        if self._killable:
+            _interrupt(question.pid)
+        if self._proceed(question) and not self._killable:
+            _interrupt(question.pid)
+        return Later()  # also if it died meanwhile: the wait status will tell
 
     def _begin_spawned(self, process: Process, asked: Spawned) -> Answer:
         program = _find_program(asked)
@@ -227,6 +229,13 @@ class ExecStops:
             wall=("files" if clause == "files.execute" else "images") if refused else "",
             clause=clause,
         )
+
+
+def _interrupt(thread: int) -> None:
+    try:
+        ptrace.interrupt(thread)
+    except OSError:
+        pass  # gone, or at its exec stop already
 
 
 class _Program(NamedTuple):
