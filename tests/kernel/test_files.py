@@ -6,7 +6,6 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -212,20 +211,6 @@ def test_a_directory_that_was_handed_over_opens_nothing(inside: Inside, outside:
         said, _ = program.communicate()
     os.close(holder)
     assert f'"errno": {errno.EACCES}' in said
-
-
-def test_racing_threads_change_nothing_outside(
-    inside: Inside, outside: Path, compile_program: Callable[[str], Path]
-) -> None:
-    """Whatever the record may predict, the kernel decides on the path that it walks itself."""
-    program = inside.workspace / "open_race"
-    program.write_bytes(compile_program("open_race").read_bytes())
-    program.chmod(0o755)
-    (inside.workspace / "raced").write_text("")
-    attempt = inside.run([str(program), str(inside.workspace / "raced"), str(outside / "file"), "2000"])
-    assert attempt.status == 0, attempt.errors
-    assert unchanged(outside)
-    assert {r["refused"] for r in attempt.records if r["kind"] == "open"} == {True, False}
 
 
 def test_what_landlock_cannot_hold_is_named_as_a_gap(inside: Inside) -> None:
