@@ -39,11 +39,22 @@ class ExecStops:
     """Follows each exec from its question to its stop. `proceed` lets a question's call run; `killable` says that
     nothing but death ends the wait for an answer (WAIT_KILLABLE_RECV)."""
 
-    def __init__(self, desk: Desk, proceed: Callable[[Question], bool], killable: bool) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        proceed: Callable[[Question], bool],
+        is_valid: Callable[[Question], bool],
+        killable: bool,
+    ) -> None:
         self._desk = desk
         self._proceed = proceed
+        self._is_valid = is_valid
         self._killable = killable
         self._pending: dict[int, _Pending] = {}
+        # Threads of a process that another thread's exec will end, or whose turn comes when that has failed. Seizing
+        # two of them would hang us: the seizure of one waits for the exec of another, which waits for us to reap a
+        # third that it has killed (ptrace(2), BUGS; de_thread in fs/exec.c).
+        self._queued: dict[int, list[tuple[Question, str]]] = {}
         self._loaders = _loaders()
 
     def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -54,6 +65,9 @@ class ExecStops:
         """
         if process.asked is not None and proc.read_stat(process.pid).forked_only:
             return self._begin_spawned(process, process.asked)
+        if any(pending.process is process for pending in self._pending.values()):
+            self._queued.setdefault(process.pid, []).append((question, name))
+            return Later()
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
@@ -109,10 +123,26 @@ class ExecStops:
             ptrace.detach(thread, deliver)
         except OSError:
             pass  # killed while it was stopped
+        if pending is not None:
+            self._next(pending.process)
 
     def ended(self, thread: int) -> None:
         """A tracee died."""
-        self._pending.pop(thread, None)
+        pending = self._pending.pop(thread, None)
+        if pending is not None:
+            self._next(pending.process)
+
+    def _next(self, process: Process) -> None:
+        """Begin the next exec that waited for this process's last one; those of threads that it ended are gone."""
+        waiting = self._queued.pop(process.pid, [])
+        while waiting:
+            question, name = waiting.pop(0)
+            if not self._is_valid(question):
+                continue
+            if isinstance(self.begin(self._desk, process, question, name), Later):
+                self._queued[process.pid] = waiting
+                return
+            self._proceed(question)
 
     def confirm(self, process: Process) -> None:
         """Read a process whose exec could not be traced, at its next question."""
@@ -126,26 +156,16 @@ class ExecStops:
             self._read(process, arguments=asked.arguments if asked else None, confirmed=asked is not None)
 
     def unread(self, process: Process) -> None:
-        """A process ended before what it ran could be read."""
+        """A process ended, maybe before what it ran could be read."""
+        self._queued.pop(process.pid, None)
         if process.unconfirmed:
             words = process.asked.arguments if process.asked else [""]
             self._record(process, words[0], 0, 0, words, False, "", False, 0, "")
 
     def _take_executed(self, pid: int) -> _Pending | None:
-        """The exec that has happened in this process, by whichever of its threads.
-
-        The kernel is asked only when two threads raced: a ptrace request waits until the tracee has left its CPU, and
-        reading it through /proc first gives it the time.
-        """
+        """The exec that has happened in this process, by whichever of its threads: one at a time is let go."""
         threads = [thread for thread, pending in self._pending.items() if pending.process.pid == pid]
-        if len(threads) > 1:
-            try:
-                threads = [ptrace.event_message(pid)]
-            except OSError:  # killed at the stop, before its first instruction: nothing ran
-                for thread in threads:
-                    del self._pending[thread]
-                return None
-        return self._pending.pop(threads[0], None) if threads else None
+        return self._pending.pop(threads[0]) if threads else None
 
     def _executed(self, pending: _Pending) -> None:
         self._read(pending.process, confirmed=True)

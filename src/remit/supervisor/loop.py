@@ -86,7 +86,7 @@ class Supervisor:
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
-        self._stops = ExecStops(desk, self._questions.proceed, boundary.killable)
+        self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         self._questions.use(_handlers(self._network, self._stops), self._stops)
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)

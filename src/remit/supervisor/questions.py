@@ -57,6 +57,9 @@ class Questions:
     def proceed(self, question: Question) -> bool:
         return seccomp.proceed(self.listener, question)
 
+    def is_valid(self, question: Question) -> bool:
+        return seccomp.is_valid(self.listener, question)
+
     def respond(self, question: Question, error: int) -> None:
         """Answer later: errno, 0 for success."""
         seccomp.answer(self.listener, question, error=error)
