@@ -222,6 +222,22 @@ def test_numbers_of_processes_that_come_round_are_told_apart(
     assert verify(tmp_path / "evidence").closed
 
 
+def test_what_is_mounted_into_the_workspace_is_recorded_where_it_is_seen(
+    inside: Inside, outside: Path, tmp_path: Path, scope: Path
+) -> None:
+    bound = inside.workspace / "bound"
+    bound.mkdir()
+    wrapped = f'exec unshare -Urm sh -c \'mount --bind {outside} {bound} && "$@"\' sh "$@"; '
+    if subprocess.run(["unshare", "-Urm", "true"], check=False).returncode != 0:
+        pytest.skip("no user namespaces")
+    command = ["sh", "-c", f"echo inside > {bound}/made"]
+    status, _, errors = remit_run(inside.workspace, tmp_path / "evidence", scope, *command, before=wrapped)
+    assert status == 0, errors
+    assert (outside / "made").read_text() == "inside\n"
+    opens = [(r["path"], r["refused"]) for r in read_records(tmp_path / "evidence") if r["kind"] == "open"]
+    assert opens == [(f"{bound}/made", False)]
+
+
 def test_parked_connects_hold_up_nobody_and_are_given_up_with_their_callers(open_session: Open) -> None:
     """64 connects to somebody who does not answer: 16 workers wait, 48 callers are told to try again, and the rest of
     the session, and control, goes on; when the callers die, the workers are free."""

@@ -100,7 +100,7 @@ def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int)
             if target:  # it leads to what is missing: that is what would be made
                 return _locate(pid, holder, target, follow, how, links - 1)
             room = room and os.fstat(holder).st_nlink > 0  # nothing can be made in a directory that was removed
-            return Place(_name_of(pid, os.dup(holder), name).rstrip("/") + missing, errno.ENOENT, room)
+            return Place(_name_of(pid, os.dup(holder), parent).rstrip("/") + missing, errno.ENOENT, room)
         finally:
             os.close(holder)
     return Place(_text(start, name), errno.ENOENT)
