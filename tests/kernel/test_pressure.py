@@ -106,10 +106,6 @@ def test_a_process_whose_leader_has_ended_is_served(press: Callable[..., Attempt
     press("leaderless", 20)
 
 
-def test_a_thread_with_descriptors_of_its_own_acts_on_those(press: Callable[..., Attempt]) -> None:
-    press("tables", 20)
-
-
 def test_a_process_may_die_at_any_moment_of_a_question(inside: Inside, press: Callable[..., Attempt]) -> None:
     press("deaths", 1000 * HEAVY)
     press("refused", 100)  # and the next one is served as ever

@@ -242,11 +242,11 @@ def _take(process: Process, question: Question) -> int:
     number = _signed(question.arguments[0])
     if question.pid == process.pid:
         return pidfd.take_descriptor(process.pidfd, number)
-    # A thread may have a descriptor table of its own, and the table of a leader that has ended is gone.
+    # From the thread that asks: the table that all share is not to be had from a leader that has ended.
     try:
         thread = pidfd.open_thread(question.pid)
     except OSError:
-        return pidfd.take_descriptor(process.pidfd, number)  # before 6.9: the leader's table, which most threads share
+        return pidfd.take_descriptor(process.pidfd, number)  # before 6.9 only the leader can be asked
     try:
         return pidfd.take_descriptor(thread, number)
     finally:

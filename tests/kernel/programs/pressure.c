@@ -248,29 +248,6 @@ static int leaderless(void)
     pthread_exit(NULL);
 }
 
-static void *own_table(void *right)
-{
-    /* A descriptor table of its own, in which the same numbers mean other files. */
-    struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "table.sock"};
-    unshare(CLONE_FILES);
-    unlink(name.sun_path);
-    dup2(socket(AF_UNIX, SOCK_STREAM, 0), 50);
-    *(int *)right += !bind(50, (struct sockaddr *)&name, sizeof name) && !listen(50, 1);
-    return NULL;
-}
-
-static int tables(void)
-{
-    int right = 0;
-    for (int i = 0; i < times; i++) {
-        pthread_t thread;
-        dup2(0, 50);
-        pthread_create(&thread, NULL, own_table, &right);
-        pthread_join(thread, NULL);
-    }
-    return right;
-}
-
 /* Ends at once in the middle of whatever question the other thread asks; TIMES children, at moments that differ. */
 static void *ask(void *kind)
 {
@@ -325,7 +302,7 @@ int main(int count, char **words)
         {"granted", granted},     {"threads", threads},
         {"processes", processes}, {"thread exec", thread_exec},
         {"vforks", vforks},       {"leaderless", leaderless},
-        {"tables", tables},       {"deaths", deaths},
+        {"deaths", deaths},
     };
     times = atoi(words[2]);
     double began = now();
