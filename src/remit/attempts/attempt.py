@@ -10,8 +10,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 HELD, OPEN, SKIPPED = "held", "open", "skipped"
 REFUSALS = (errno.EACCES, errno.EPERM)
@@ -19,8 +18,7 @@ REFUSALS = (errno.EACCES, errno.EPERM)
 Act = Callable[["Outside"], object]
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(NamedTuple):
     """What stands outside the boundary for attempts to reach; an empty value means that there is none here."""
 
     evidence: str = ""
@@ -51,15 +49,14 @@ class Outside:
     at_most: int = 0  # processes.at-most of the scope
 
 
-@dataclass(frozen=True, slots=True)
-class Witness:
+class Witness(NamedTuple):
     """The record of a refusal that the supervisor must have made, and how many of them."""
 
     kind: str
     operation: str = ""
     times: int = 1
 
-    def count(self, records: Iterable[dict[str, Any]]) -> int:
+    def seen(self, records: Iterable[dict[str, Any]]) -> int:
         """How many of the records are what this asks for."""
         return sum(
             record["kind"] == self.kind
@@ -69,8 +66,7 @@ class Witness:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One forbidden act. `act` returns when it got through and raises OSError when it was refused."""
 
     name: str
@@ -84,8 +80,7 @@ class Attempt:
     gap: str = ""  # the gap that says so when it is open
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an act ended, as whoever ran it saw it."""
 
     error: int = 0  # 0: it got through
@@ -94,8 +89,7 @@ class Outcome:
     skipped: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """What an attempt came to. `gap` names the gap that covers an open one."""
 
     name: str
@@ -158,7 +152,7 @@ def _way_through(
     if attempt.killed_by or outcome.error not in attempt.refusals:
         return f"no wall answers {errno.errorcode.get(outcome.error, outcome.error)}: {outcome.detail}"
     if attempt.witness is not None and records is not None:
-        seen = attempt.witness.count(records)
+        seen = attempt.witness.seen(records)
         if seen < attempt.witness.times:
             return (
                 f"{attempt.witness.times - seen} of {attempt.witness.times} reached the kernel: no record of a refusal"

@@ -28,6 +28,8 @@ def _connect_to(host: str, port: int) -> None:
 
 
 def _connect_v4(outside: Outside) -> None:
+    if not outside.tcp4:
+        raise Skip("every port is granted")
     each((host, partial(_connect_to, host, outside.tcp4)) for host in ("127.0.0.1", "0.0.0.0"))
 
 

@@ -10,7 +10,6 @@ import os
 import select
 import signal
 import sys
-from dataclasses import asdict
 
 from remit.attempts.attempt import Attempt, Outcome, Outside, perform
 from remit.attempts.catalogue import BY_NAME
@@ -29,7 +28,7 @@ def main() -> None:
         # Recorded, and after everything that the attempt did.
         mark = f"end-of-{request['attempt']}"
         with open(mark, "w", encoding="utf-8"):
-            print(json.dumps({"mark": mark, "outcome": asdict(outcome)}), flush=True)
+            print(json.dumps({"mark": mark, "outcome": outcome._asdict()}), flush=True)
 
 
 def in_a_child(attempt: Attempt, outside: Outside) -> Outcome:
@@ -41,7 +40,7 @@ def in_a_child(attempt: Attempt, outside: Outside) -> Outcome:
             outcome = perform(attempt, outside)
         except Exception as problem:
             outcome = Outcome(detail=f"the attempt itself failed: {problem!r}")
-        os.write(writer, json.dumps(asdict(outcome)).encode())
+        os.write(writer, json.dumps(outcome._asdict()).encode())
         os._exit(0)
     os.close(writer)
     said = _read_all(reader, pid)
@@ -62,7 +61,7 @@ def _read_all(reader: int, pid: int) -> bytes:
             return said
         said += piece
     os.kill(pid, signal.SIGKILL)
-    return json.dumps(asdict(Outcome(detail=f"no answer within {_SECONDS:.0f} seconds"))).encode()
+    return json.dumps(Outcome(detail=f"no answer within {_SECONDS:.0f} seconds")._asdict()).encode()
 
 
 if __name__ == "__main__":

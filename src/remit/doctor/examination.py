@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +81,7 @@ class _Examination:
             program = self._session.popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handed_over, env=environment, text=True
             )
-            self._say(program, outside=asdict(self._outside()))
+            self._say(program, outside=self._outside()._asdict())
             results = []
             for attempt in attempts:
                 results.append(self._one(program, attempt))
@@ -133,8 +132,7 @@ class _Examination:
     def _outside(self) -> Outside:
         launcher = int(self.header["launcher"])
         plans = plans_root(os.environ)
-        return replace(
-            self._outsiders.outside,
+        return self._outsiders.outside._replace(
             evidence=str(self._session.evidence),
             plans=str(plans) if plans.is_dir() else "",
             supervisor=int(self.header["supervisor"]),

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from remit.attempts.attempt import Result
 from remit.boundary.launch import Boundary
-from remit.errors import EvidenceError
+from remit.errors import BoundaryError, EvidenceError
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd, ptrace
 from remit.plan import Plan
@@ -31,6 +32,7 @@ from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
+from remit.supervisor.proof import Proof, describe
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
@@ -41,6 +43,7 @@ _BOUNDARY_PRIORITY = 2
 _CHILD_PRIORITY = 3
 _DEATH_PRIORITY = 4
 _QUESTION_PRIORITY = 5
+_PROOF_SECONDS = 10.0  # milliseconds, unless something hangs
 
 
 @dataclass(slots=True)
@@ -69,6 +72,7 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
+        self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda behaviour: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
         self._build(plan, temporary_directory)
@@ -114,10 +118,36 @@ class Supervisor:
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
+        if self._proof is not None and self._proof.takes(kind, members):
+            return 0
         self.denials += bool(members.get("refused"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
+
+    def prove(self) -> list[Result]:
+        """Have the quick attempts made, before any program of the agent; record and return their results.
+
+        Raises BoundaryError when they do not come to an end.
+        """
+        proof = self._proof = Proof(self._plan)
+        boundary = self._boundary
+        outside = proof.outside(self._writer.directory, boundary.deputy, boundary.zygote)
+        self._zygote.send({"outside": outside._asdict()})
+        until = time.monotonic() + _PROOF_SECONDS
+        while proof.outcomes is None and self._outcome is None and time.monotonic() < until:
+            self._turn()
+        self._proof = None
+        if not proof.outcomes:
+            raise BoundaryError("the attempts on the walls did not come to an end")
+        results = proof.finish(boundary.attempts, [gap.name for gap in self._plan.gaps])
+        self.record("attempts", results=describe(results))
+        return results
+
+    def refuse_to_start(self) -> None:
+        """A wall did not hold: the session is closed before it has run anything."""
+        self._end(Outcome(None, "remit", "a wall did not hold"))
+        self.run()
 
     def serve_harness(self, connection: Any) -> None:
         """Take requests from the harness over its own channel."""
@@ -224,6 +254,10 @@ class Supervisor:
             self._program_ended(message["exited"], message["status"])
         elif "refused" in message:
             self._program_ended(message["refused"], 126 << 8)
+        elif "attempting" in message and self._proof is not None:
+            self._proof.begin(self.processes.set_prover(int(message["attempting"])))
+        elif "attempted" in message and self._proof is not None:
+            self._proof.outcomes = message["attempted"]
         elif "lost" in message:
             self._end(Outcome(None, "remit", "the deputy died"))
 

@@ -62,6 +62,7 @@ class ProcessTable:
         self._by_pid: dict[int, Process] = {}
         self._supervisor = os.getpid()
         self._zygote: Process | None = None
+        self._prover: Process | None = None
         # Killed processes that had children nobody had met yet: the possible parents of an orphan.
         self._lost_parents: dict[str, int] = {}
         # Ended and recorded, pid -> start. A zombie is still listed as its parent's child, and is not met again.
@@ -90,13 +91,19 @@ class ProcessTable:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
         self._zygote = Process(pid, 0, pidfd.open_process(pid))
 
+    def set_prover(self, pid: int) -> str:
+        """The zygote's child that makes attempts is ours as well. Its identity, which no other process has."""
+        self._prover = Process(pid, 0, pidfd.open_process(pid))
+        return self._prover.identity
+
     def caller(self, thread: int) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""
         process = self.get(thread)
         if process is not None:
             return process
-        if self._zygote is not None and thread == self._zygote.pid:
-            return self._zygote
+        for own in (self._zygote, self._prover):
+            if own is not None and thread == own.pid and pidfd.is_alive(own.pidfd):
+                return own
         try:
             descriptor = pidfd.open_process(thread)
         except OSError:
