@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
-from remit.attempts import calls, neighbours, network, privileges, processes, remit_itself, sockets
+from remit.attempts import calls, files, neighbours, network, privileges, processes, remit_itself, sockets
 from remit.attempts.attempt import Attempt, Outcome, Outside, Result, Witness, judge, perform
 
 
@@ -34,7 +34,7 @@ BEFORE_FILTER = (
     Attempt("bind-directly", "tcp", "take a port without asking", "bind", _bind_directly, gap="network-unwalled"),
 )
 
-_CHOSEN = (
+CHOSEN = (
     *("tcp-v4", "fast-open-sendmsg", "listen-without-bind", "udp", "mptcp", "pair-kinds", "socket-netlink"),
     *("unix-abstract", "control-connect", "evidence-write", "evidence-add"),
     *("signal-supervisor", "trace-supervisor", "look-into-supervisor"),
@@ -44,11 +44,14 @@ _CHOSEN = (
 )
 _KNOWN = {
     attempt.name: attempt
-    for module in (network, sockets, remit_itself, neighbours, privileges, calls, processes)
+    for module in (network, sockets, files, remit_itself, neighbours, privileges, calls, processes)
     for attempt in module.ATTEMPTS
 }
-INSIDE: tuple[Attempt, ...] = tuple(_KNOWN[name] for name in _CHOSEN)
-ATTEMPTS: tuple[Attempt, ...] = (*BEFORE_FILTER, *INSIDE)
+
+
+def chosen(names: Iterable[str]) -> tuple[Attempt, ...]:
+    """The attempts of both groups: those before the filter, and those of these names."""
+    return (*BEFORE_FILTER, *(_KNOWN[name] for name in names))
 
 
 def try_before_filter() -> list[dict[str, Any]]:
@@ -56,17 +59,19 @@ def try_before_filter() -> list[dict[str, Any]]:
     return [_outcome(attempt, Outside()) for attempt in BEFORE_FILTER]
 
 
-def try_inside(outside: Outside, directory: str) -> list[dict[str, Any]]:
+def try_inside(names: Iterable[str], outside: Outside, directory: str) -> list[dict[str, Any]]:
     """The outcomes of the second group. `directory` is private to the session: nothing is left in it."""
     os.chdir(directory)
-    return [_outcome(attempt, outside) for attempt in INSIDE]
+    return [_outcome(_KNOWN[name], outside) for name in names]
 
 
-def judge_all(outcomes: list[dict[str, Any]], records: list[dict[str, Any]], gaps: Iterable[str]) -> list[Result]:
+def judge_all(
+    attempts: Iterable[Attempt], outcomes: list[dict[str, Any]], records: list[dict[str, Any]], gaps: Iterable[str]
+) -> list[Result]:
     """The results in order. Each record is a witness once, so that no attempt passes by another's."""
     left, known = list(records), set(gaps)
     results = []
-    for attempt, said in zip(ATTEMPTS, outcomes, strict=True):
+    for attempt, said in zip(attempts, outcomes, strict=True):
         outcome = Outcome(**said)
         results.append(judge(attempt, outcome, records=_take(attempt.witness, left), gaps=known))
     return results

@@ -123,14 +123,14 @@ def _serve(
             if not receiver.read():
                 return
             while (request := receiver.next()) is not None:
-                if "outside" in request:
-                    _attempt(channel, Outside(**request["outside"]), temporary_directory)
+                if "attempts" in request:
+                    _attempt(channel, request, temporary_directory)
                     continue
                 streams = receiver.take_descriptors(int(request["descriptors"]))
                 _spawn(channel, request, streams, spawns, dispositions)
 
 
-def _attempt(channel: socket.socket, outside: Outside, temporary_directory: str) -> None:
+def _attempt(channel: socket.socket, request: Message, temporary_directory: str) -> None:
     """Have a child make the quick attempts, once the supervisor has been told its pid; pass on what it says."""
     gate, opener = os.pipe2(os.O_CLOEXEC)
     reader, writer = os.pipe2(os.O_CLOEXEC)
@@ -141,7 +141,8 @@ def _attempt(channel: socket.socket, outside: Outside, temporary_directory: str)
             os.read(gate, 1)
             # The supervisor must be able to read what is asked. No program of the agent's is there yet that could, too.
             process.set_dumpable(True)
-            os.write(writer, json.dumps(quick.try_inside(outside, temporary_directory)).encode())
+            outside = Outside(**request["outside"])
+            os.write(writer, json.dumps(quick.try_inside(request["attempts"], outside, temporary_directory)).encode())
         finally:
             os._exit(0)
     os.close(writer)

@@ -21,9 +21,13 @@ from remit.doctor.outsiders import SECRET, VARIABLE, Outsiders
 from remit.errors import RemitError
 from remit.evidence.reader import Follower
 from remit.evidence.record import decode_record
+from remit.scope.gaps import WALL_NAMES
 
-_AT_MOST = 24
+AT_MOST = 24
 _PACKAGES = os.path.dirname(os.path.dirname(remit.__file__))
+# The interpreter itself, without what a virtual environment adds to it.
+PROGRAM = [os.path.realpath(sys.executable), "-S", "-B", "-P", "-m", "remit.attempts.program"]
+ENVIRONMENT = {"PYTHONPATH": _PACKAGES}
 _SECONDS = 60.0
 
 Progress = Callable[[Attempt, Result], None]
@@ -36,33 +40,34 @@ def examine(progress: Progress, attempts: Sequence[Attempt] = ATTEMPTS) -> tuple
         (place / "workspace").mkdir()
         outsiders = stack.enter_context(Outsiders(place))
         scope = place / "scope.yaml"
-        scope.write_text(_scope(outsiders))
+        scope.write_text(scope_for(outsiders))
         os.environ[VARIABLE] = SECRET.decode()
         stack.callback(os.environ.pop, VARIABLE)
-        session = remit.Session(scope, workspace=place / "workspace", evidence=place / "evidence", accept_gaps=_ALL)
+        # It starts wherever anything starts at all, and says what is open.
+        session = remit.Session(
+            scope, workspace=place / "workspace", evidence=place / "evidence", accept_gaps=WALL_NAMES
+        )
         stack.enter_context(session)
         return _Examination(session, outsiders, place).run(attempts, progress)
 
 
-# The doctor starts wherever anything starts at all, and says what is open.
-_ALL = (
-    *("files-unwalled", "refer-unwalled", "truncate-unwalled", "network-unwalled", "device-ioctl-unwalled"),
-    *("signals-unwalled", "abstract-sockets-unwalled", "secret-inside-grant", "protected-inside-grant"),
-    *("metadata-unwalled", "terminals-shared", "shared-memory-shared"),
-)
-
-
-def _scope(outsiders: Outsiders) -> str:
+def scope_for(outsiders: Outsiders) -> str:
+    """The scope of the doctor's session, as text."""
     # Python looks a package up by listing the directory that it lies in.
     read = [_PACKAGES, *([outsiders.readable_device] if outsiders.readable_device else [])]
-    # The interpreter without its virtual environment: that one's own files stay out of reach.
     execute = [] if sys.base_prefix in ("/usr", "/usr/local") else [sys.base_prefix]
     return (
         "remit: 1\ntask: doctor\nuse: [base, python]\n"
         f"files:\n  write: [$WORKSPACE, $TMPDIR]\n  read: {json.dumps(read)}\n  execute: {json.dumps(execute)}\n"
         "  secrets: [$WORKSPACE/secrets/deep/key]\n  protect: [$WORKSPACE/settings/deep/hook]\n"
-        f"processes: {{at-most: {_AT_MOST}}}\n"
+        f"processes: {{at-most: {AT_MOST}}}\n"
     )
+
+
+def recorded_effects(records: list[dict[str, Any]]) -> list[str]:
+    """What the evidence itself says got through."""
+    orphan = any(record["kind"] == "fork" and record["via"] == "orphan" for record in records)
+    return ["a process was born whose parent nobody has read"] if orphan else []
 
 
 class _Examination:
@@ -75,11 +80,9 @@ class _Examination:
         self._place = place
 
     def run(self, attempts: Sequence[Attempt], progress: Progress) -> tuple[list[Result], dict[str, Any]]:
-        command = [os.path.realpath(sys.executable), "-S", "-B", "-P", "-m", "remit.attempts.program"]
-        environment = {"PYTHONPATH": _PACKAGES}
         with open(f"{self._place}/outside/file", "rb") as handed_over, self._session.step("attempts", tool="doctor"):
             program = self._session.popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handed_over, env=environment, text=True
+                PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handed_over, env=ENVIRONMENT, text=True
             )
             self._say(program, outside=self._outside()._asdict())
             results = []
@@ -104,13 +107,8 @@ class _Examination:
         records = self._records_until(
             lambda record: record["kind"] == "open" and record["asked"] == mark, f"the end of {attempt.name}"
         )
-        return judge(attempt, outcome, records=records, effects=self._effects(records), gaps=self._gaps)
-
-    def _effects(self, records: list[dict[str, Any]]) -> list[str]:
-        found = self._outsiders.changes()
-        if any(record["kind"] == "fork" and record["via"] == "orphan" for record in records):
-            found.append("a process was born whose parent nobody has read")
-        return found
+        effects = [*self._outsiders.changes(), *recorded_effects(records)]
+        return judge(attempt, outcome, records=records, effects=effects, gaps=self._gaps)
 
     def _records_until(self, wanted: Callable[[dict[str, Any]], bool], what: str) -> list[dict[str, Any]]:
         """What has been recorded since the last time, up to the record that is wanted and a little beyond."""
@@ -140,7 +138,7 @@ class _Examination:
             deputy=int(self.header["deputy"]),
             launcher=launcher,
             engine=_find_engine(launcher),
-            at_most=_AT_MOST,
+            at_most=AT_MOST,
         )
 
 

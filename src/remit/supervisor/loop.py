@@ -10,11 +10,12 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from remit.attempts.attempt import Result
+from remit.attempts import quick
+from remit.attempts.attempt import Outside, Result
 from remit.boundary.launch import Boundary
 from remit.errors import BoundaryError, EvidenceError
 from remit.evidence.writer import EvidenceWriter
@@ -125,15 +126,18 @@ class Supervisor:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
 
-    def prove(self) -> list[Result]:
-        """Have the quick attempts made, before any program of the agent; record and return their results.
+    def prove(self, names: Iterable[str] = quick.CHOSEN, outsiders: Outside | None = None) -> list[Result]:
+        """Have attempts made, before any program of the agent; record and return their results.
 
-        Raises BoundaryError when they do not come to an end.
+        `outsiders` are for whoever has more than a session has. Raises BoundaryError when they do not come to an end.
         """
-        proof = self._proof = Proof(self._plan)
+        proof = self._proof = Proof(self._plan, names)
         boundary = self._boundary
         outside = proof.outside(self._writer.directory, boundary.deputy, boundary.zygote)
-        self._zygote.send({"outside": outside._asdict()})
+        if outsiders is not None:
+            outside = outsiders._replace(evidence=outside.evidence, supervisor=outside.supervisor,
+                                         deputy=outside.deputy, zygote=outside.zygote)  # fmt: skip
+        self._zygote.send({"attempts": proof.names, "outside": outside._asdict()})
         until = time.monotonic() + _PROOF_SECONDS
         while proof.outcomes is None and self._outcome is None and time.monotonic() < until:
             self._turn()
@@ -141,7 +145,7 @@ class Supervisor:
         if not proof.outcomes:
             raise BoundaryError("the attempts on the walls did not come to an end")
         results = proof.finish(boundary.attempts, [gap.name for gap in self._plan.gaps])
-        self.record("attempts", results=describe(results))
+        self.record("attempts", results=describe(proof.attempts, results))
         return results
 
     def refuse_to_start(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.attempts import quick
-from remit.attempts.attempt import OPEN, Outside, Result
+from remit.attempts.attempt import OPEN, Attempt, Outside, Result
 from remit.plan import Plan
 
 _CANDIDATES = (9, 1, 7, 13, 17, 19, 37)  # where nobody listens, on nearly every machine
@@ -22,8 +22,10 @@ _CANDIDATES = (9, 1, 7, 13, 17, 19, 37)  # where nobody listens, on nearly every
 class Proof:
     """What the process that makes attempts was refused, and what it said in the end."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, names: Iterable[str]) -> None:
         self._plan = plan
+        self.names = list(names)
+        self.attempts = quick.chosen(self.names)
         self._refused: list[dict[str, Any]] = []
         self._process = ""
         self.outcomes: list[dict[str, Any]] | None = None
@@ -59,14 +61,14 @@ class Proof:
         """The results, once the outcomes are there."""
         assert self.outcomes is not None
         self._listener.close()
-        return quick.judge_all([*before, *self.outcomes], self._refused, gaps)
+        return quick.judge_all(self.attempts, [*before, *self.outcomes], self._refused, gaps)
 
 
-def describe(results: list[Result]) -> list[dict[str, Any]]:
+def describe(attempts: Iterable[Attempt], results: Iterable[Result]) -> list[dict[str, Any]]:
     """The results as the record carries them."""
     return [
         {"name": attempt.name, "wall": attempt.wall, "result": r.result, "reason": r.reason, "gap": r.gap or None}
-        for attempt, r in zip(quick.ATTEMPTS, results, strict=True)
+        for attempt, r in zip(attempts, results, strict=True)
     ]
 
 
