@@ -1,11 +1,8 @@
-"""No rule of the filter, no right and no layer of Landlock is there for nothing: without it, an attempt is open."""
+"""No rule of the filter is there for nothing: without it, an attempt comes out open."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from proving import examine_alone, prove
@@ -13,14 +10,12 @@ from proving import examine_alone, prove
 from remit.attempts.attempt import OPEN, Outside, Result
 from remit.attempts.catalogue import BY_NAME
 from remit.boundary import filters
-from remit.boundary.cache import load_plan
 from remit.boundary.filters import RULES, Rule, compile_filter
-from remit.doctor.examination import AT_MOST, scope_for
+from remit.doctor.examination import AT_MOST
 from remit.doctor.outsiders import Outsiders
 from remit.kernel import raw
 from remit.kernel.libc import MACHINE
 from remit.plan import Plan
-from remit.scope.gaps import WALL_NAMES
 
 # Which attempts try a call, where that is not the attempt that is called after it.
 TRIED_BY: dict[str, tuple[str, ...]] = {
@@ -68,27 +63,6 @@ BY_SESSION: dict[str, tuple[str, ...]] = {
 def describe(rule: Rule) -> str:
     conditions = (f"{c.argument} {c.operator} {c.mask:#x} {c.value:#x}" for c in rule.conditions)
     return " ".join((rule.name, *conditions))
-
-
-@pytest.fixture(scope="module")
-def outsiders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outsiders]:
-    place = tmp_path_factory.mktemp("outsiders")
-    (place / "workspace").mkdir()
-    with Outsiders(place) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def plan(outsiders: Outsiders, tmp_path_factory: pytest.TempPathFactory) -> Plan:
-    place = tmp_path_factory.mktemp("plan")
-    (place / "scope.yaml").write_text(scope_for(outsiders))
-    return load_plan(
-        place / "scope.yaml",
-        workspace=Path(outsiders.outside.secret).parents[2],
-        environment=dict(os.environ),
-        evidence_root=place / "evidence",
-        accept_gaps=WALL_NAMES,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ class Outside(NamedTuple):
     semaphores: int = -1
     device: str = ""  # a device node that no grant covers
     readable_device: str = ""  # one that may be read, and no more
+    readable_program: str = ""  # one that may be read, and no more
     set_user_id: str = ""  # a program of root's
     terminal: str = ""  # of another session of this user
     memory_file: str = ""  # in /dev/shm
@@ -77,7 +78,7 @@ class Attempt(NamedTuple):
     witness: Witness | None = None
     refusals: tuple[int, ...] = REFUSALS
     killed_by: int = 0  # the signal that this wall answers with
-    gap: str = ""  # the gap that says so when it is open
+    gaps: tuple[str, ...] = ()  # those that say so when it is open
 
 
 class Outcome(NamedTuple):
@@ -134,7 +135,8 @@ def judge(
         return Result(attempt.name, SKIPPED, outcome.skipped)
     if not reason:
         return Result(attempt.name, HELD, _refusal(outcome))
-    return Result(attempt.name, OPEN, reason, attempt.gap if attempt.gap in set(gaps) else "")
+    present = set(gaps)
+    return Result(attempt.name, OPEN, reason, next((gap for gap in attempt.gaps if gap in present), ""))
 
 
 def _way_through(

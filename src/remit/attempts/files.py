@@ -9,7 +9,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from remit.attempts.attempt import Act, Attempt, GotThrough, Outside, Skip, Witness, each
+from remit.attempts.attempt import REFUSALS, Act, Attempt, GotThrough, Outside, Skip, Witness, each
 from remit.kernel import raw
 
 _HERE = -100  # AT_FDCWD
@@ -182,6 +182,12 @@ def _run(outside: Outside) -> None:
     os.execv(f"{outside.directory}/true", ["true"])
 
 
+def _run_readable(outside: Outside) -> None:
+    if not outside.readable_program:
+        raise Skip("no program of the kind is set up")
+    os.execv(outside.readable_program, ["true"])
+
+
 def _make(path: str) -> Callable[[Outside], str]:
     return lambda outside: f"{outside.directory}/{path}"
 
@@ -189,8 +195,17 @@ def _make(path: str) -> Callable[[Outside], str]:
 _MADE, _EMPTY = _make("made"), _make("empty")
 
 
-def _attempt(name: str, tries: str, how: str, act: Act, **more: object) -> Attempt:
-    return Attempt(name, "files", tries, how, act, **more)  # type: ignore[arg-type]
+def _attempt(
+    name: str,
+    tries: str,
+    how: str,
+    act: Act,
+    *,
+    witness: Witness | None = None,
+    refusals: tuple[int, ...] = REFUSALS,
+    gaps: tuple[str, ...] = (),
+) -> Attempt:
+    return Attempt(name, "files", tries, how, act, witness, refusals, gaps=("files-unwalled", *gaps))
 
 
 # Only Landlock answers these; the kernel's own EPERM for want of a capability is not this wall's answer.
@@ -219,7 +234,7 @@ ATTEMPTS = (
     Attempt("open-by-handle", "system-calls", "open a file by its number", "open_by_handle_at", _handle,
             Witness("privilege", "open_by_handle_at")),
     _attempt("truncate", "empty a file outside", "truncate", lambda o: os.truncate(_file(o), 0),
-             gap="truncate-unwalled", refusals=_LANDLOCK),
+             gaps=("truncate-unwalled",), refusals=_LANDLOCK),
     _attempt("remove", "remove a file outside", "unlink", lambda o: os.unlink(_file(o)), refusals=_LANDLOCK),
     _attempt("remove-directory", "remove a directory outside", "rmdir", lambda o: os.rmdir(_EMPTY(o)),
              refusals=_LANDLOCK),
@@ -240,6 +255,7 @@ ATTEMPTS = (
              refusals=_LANDLOCK),
     _attempt("device", "open a device no grant names", "open", _device),
     Attempt("device-ioctl", "device-ioctl", "steer a device that may only be read", "open, ioctl", _device_call,
-            refusals=_LANDLOCK, gap="device-ioctl-unwalled"),
+            refusals=_LANDLOCK, gaps=("device-ioctl-unwalled",)),
     _attempt("run", "run a program that no grant covers", "execve", _run, refusals=_LANDLOCK),
+    _attempt("run-readable", "run a program that may only be read", "execve", _run_readable, refusals=_LANDLOCK),
 )  # fmt: skip

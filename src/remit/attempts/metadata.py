@@ -14,7 +14,7 @@ def _attempt(name: str, how: str, act: Callable[[str], object]) -> Attempt:
     def try_it(outside: Outside) -> None:
         act(f"{outside.directory}/file")
 
-    return Attempt(name, "files", f"change the {name} of a file outside", how, try_it, gap=_GAP)
+    return Attempt(name, "files", f"change the {name} of a file outside", how, try_it, gaps=(_GAP,))
 
 
 def _set_attribute(path: str) -> None:

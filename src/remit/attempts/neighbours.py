@@ -120,7 +120,15 @@ _TARGETS: dict[str, tuple[str, Target]] = {
 }
 
 
-def _attempt(kind: str, verb: str, wall: str, target: str, ways: Callable[[int], Ways], **more: object) -> Attempt:
+def _attempt(
+    kind: str,
+    verb: str,
+    wall: str,
+    target: str,
+    ways: Callable[[int], Ways],
+    witness: Witness | None = None,
+    gaps: tuple[str, ...] = (),
+) -> Attempt:
     named, find = _TARGETS[target]
 
     def act(outside: Outside) -> None:
@@ -130,17 +138,18 @@ def _attempt(kind: str, verb: str, wall: str, target: str, ways: Callable[[int],
         each(ways(pid))
 
     how = ", ".join(dict.fromkeys(name.split()[0] for name, _ in ways(1)))
-    return Attempt(f"{kind}-{target}", wall, f"{verb} {named}", how, act, **more)  # type: ignore[arg-type]
+    return Attempt(f"{kind}-{target}", wall, f"{verb} {named}", how, act, witness, gaps=gaps)
 
 
 ATTEMPTS = (
     # The zygote is of the agent's own domain: to signal it ends the session, which is no way out.
-    *(_attempt("signal", "signal", "signals", target, _signals, gap="signals-unwalled")
+    *(_attempt("signal", "signal", "signals", target, _signals, gaps=("signals-unwalled",))
       for target in _TARGETS if target != "zygote"),
-    *(_attempt("look-into", "see the memory, environment and descriptors of", "system-calls", target, _look)
+    # A process beneath Landlock may look into none that is not beneath the same layers, whatever the files granted.
+    *(_attempt("look-into", "see the memory, environment and descriptors of", "files", target, _look,
+               gaps=("files-unwalled",)) for target in _TARGETS),
+    *(_attempt("trace", "trace, read, write or rob", "system-calls", target, _trace, Witness("privilege", times=7))
       for target in _TARGETS),
-    *(_attempt("trace", "trace, read, write or rob", "system-calls", target, _trace,
-               witness=Witness("privilege", times=7)) for target in _TARGETS),
-    *(_attempt("steer", "change limits and scheduling of", "system-calls", target, _steer,
-               witness=Witness("signal", times=11)) for target in _TARGETS),
+    *(_attempt("steer", "change limits and scheduling of", "system-calls", target, _steer, Witness("signal", times=11))
+      for target in _TARGETS),
 )  # fmt: skip

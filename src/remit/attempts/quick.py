@@ -30,8 +30,10 @@ def _bind_directly(outside: Outside) -> None:
 
 # Made by the zygote itself between Landlock's second layer and the filter.
 BEFORE_FILTER = (
-    Attempt("connect-directly", "tcp", "connect without asking", "connect", _connect_directly, gap="network-unwalled"),
-    Attempt("bind-directly", "tcp", "take a port without asking", "bind", _bind_directly, gap="network-unwalled"),
+    Attempt(
+        "connect-directly", "tcp", "connect without asking", "connect", _connect_directly, gaps=("network-unwalled",)
+    ),
+    Attempt("bind-directly", "tcp", "take a port without asking", "bind", _bind_directly, gaps=("network-unwalled",)),
 )
 
 CHOSEN = (
@@ -73,7 +75,8 @@ def judge_all(
     results = []
     for attempt, said in zip(attempts, outcomes, strict=True):
         outcome = Outcome(**said)
-        results.append(judge(attempt, outcome, records=_take(attempt.witness, left), gaps=known))
+        mine = _take(attempt.witness, left) if outcome.error in attempt.refusals else []
+        results.append(judge(attempt, outcome, records=mine, gaps=known))
     return results
 
 

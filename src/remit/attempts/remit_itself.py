@@ -95,16 +95,20 @@ def _code(outside: Outside) -> None:
     os.close(os.open(path, os.O_WRONLY))
 
 
+_UNWALLED = ("files-unwalled",)
+
 ATTEMPTS = (
-    Attempt("evidence-read", "files", "read the evidence", "open, by seven names", _read),
-    Attempt("evidence-write", "files", "change the evidence", "open", write_evidence, Witness("open")),
+    Attempt("evidence-read", "files", "read the evidence", "open, by seven names", _read, gaps=_UNWALLED),
+    Attempt("evidence-write", "files", "change the evidence", "open", write_evidence, Witness("open"), gaps=_UNWALLED),
     Attempt("evidence-remove", "files", "move, link or empty the evidence", "unlink, rename, link, truncate", _remove,
-            refusals=_MOVED),
-    Attempt("evidence-add", "files", "plant something in the evidence", "mkdir", add_evidence, refusals=_LANDLOCK),
+            refusals=_MOVED, gaps=_UNWALLED),
+    Attempt("evidence-add", "files", "plant something in the evidence", "mkdir", add_evidence, refusals=_LANDLOCK,
+            gaps=_UNWALLED),
     Attempt("control-connect", "unix-sockets", "steer the session by its control socket", "connect", steer,
             Witness("connect")),
     Attempt("control-replace", "files", "put another socket in its place", "unlink, rename, renameat2",
-            _replace_control, refusals=_MOVED),
-    Attempt("plans-write", "files", "plant a plan for the next session", "open", _plans, Witness("open")),
-    Attempt("code-write", "files", "change remit's own code", "open", _code, Witness("open")),
+            _replace_control, refusals=_MOVED, gaps=_UNWALLED),
+    Attempt("plans-write", "files", "plant a plan for the next session", "open", _plans, Witness("open"),
+            gaps=_UNWALLED),
+    Attempt("code-write", "files", "change remit's own code", "open", _code, Witness("open"), gaps=_UNWALLED),
 )  # fmt: skip

@@ -76,15 +76,15 @@ def _open_if_any(find: Callable[[Outside], str], what: str) -> Callable[[Outside
 
 ATTEMPTS = (
     Attempt("secret", "files", "read a secret within a granted tree", "open, link", _ways(lambda o: o.secret, _read),
-            refusals=_REFUSALS, gap=_SECRET),
+            refusals=_REFUSALS, gaps=(_SECRET,)),
     Attempt("secret-by-parents", "files", "the same after moving what it lies in", "rename, open",
-            _parents(lambda o: o.secret, _read), refusals=_REFUSALS, gap=_SECRET),
+            _parents(lambda o: o.secret, _read), refusals=_REFUSALS, gaps=(_SECRET,)),
     Attempt("protected", "files", "write a protected file within a writable tree", "open, link",
-            _ways(lambda o: o.protected, _write), refusals=_REFUSALS, gap=_PROTECTED),
+            _ways(lambda o: o.protected, _write), refusals=_REFUSALS, gaps=(_PROTECTED,)),
     Attempt("protected-by-parents", "files", "the same after moving what it lies in", "rename, open",
-            _parents(lambda o: o.protected, _write), refusals=_REFUSALS, gap=_PROTECTED),
+            _parents(lambda o: o.protected, _write), refusals=_REFUSALS, gaps=(_PROTECTED,)),
     Attempt("other-terminal", "files", "write to another session's terminal", "open",
-            _open_if_any(lambda o: o.terminal, "terminals"), gap="terminals-shared"),
+            _open_if_any(lambda o: o.terminal, "terminals"), gaps=("terminals-shared",)),
     Attempt("other-memory", "files", "open an outsider's shared memory", "open",
-            _open_if_any(lambda o: o.memory_file, "/dev/shm"), gap="shared-memory-shared"),
+            _open_if_any(lambda o: o.memory_file, "/dev/shm"), gaps=("shared-memory-shared",)),
 )  # fmt: skip

@@ -63,7 +63,7 @@ ATTEMPTS = (
     _attempt("socket-families", "any other family", ((f, _STREAM, 0) for f in (*_OTHER_FAMILIES, 31, 43, 45))),
     _attempt("socket-kinds", "any other kind of an allowed family",
              (*((int(socket.AF_UNIX), kind, 0) for kind in (_DGRAM, _RAW, _RDM, _UNUSED)),
-              *_internet(*((kind, 6) for kind in (_DGRAM, _RAW, _RDM, _SEQPACKET, _UNUSED))))),
+              *_internet(*((kind, 6) for kind in (0, _DGRAM, _RAW, _RDM, _SEQPACKET, _UNUSED))))),
     _attempt("socket-protocols", "any other protocol of TCP's kind",
              _internet(*((_STREAM, protocol) for protocol in (1, 2, 3, 4, 5, 7, 17)))),
     _attempt("socket-dirty", "the same with garbage in the registers' upper halves",

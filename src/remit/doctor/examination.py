@@ -54,7 +54,11 @@ def examine(progress: Progress, attempts: Sequence[Attempt] = ATTEMPTS) -> tuple
 def scope_for(outsiders: Outsiders) -> str:
     """The scope of the doctor's session, as text."""
     # Python looks a package up by listing the directory that it lies in.
-    read = [_PACKAGES, *([outsiders.readable_device] if outsiders.readable_device else [])]
+    read = [
+        _PACKAGES,
+        str(outsiders.readable_tree),
+        *([outsiders.readable_device] if outsiders.readable_device else []),
+    ]
     execute = [] if sys.base_prefix in ("/usr", "/usr/local") else [sys.base_prefix]
     return (
         "remit: 1\ntask: doctor\nuse: [base, python]\n"

@@ -33,6 +33,7 @@ class Outsiders:
 
     def __init__(self, place: Path) -> None:
         self._place = place
+        self.readable_tree = place / "readable"
         self._stack = contextlib.ExitStack()
         self._watches: list[Watch] = []
         self.readable_device = _find_readable_device()
@@ -75,6 +76,7 @@ class Outsiders:
             secret=str(self._in_workspace("secrets/deep/key")),
             protected=str(self._in_workspace("settings/deep/hook")),
             variable=VARIABLE,
+            readable_program=self._readable_program(),
             abstract=abstract,
             neighbour=neighbour.pid,
             shared_memory=_system_v(stack, "shmget", (0, 4096, 0o1600), "shmctl"),
@@ -91,6 +93,12 @@ class Outsiders:
         path.parent.mkdir(parents=True)
         path.write_bytes(SECRET)
         return path
+
+    def _readable_program(self) -> str:
+        """In a tree that the scope grants for reading."""
+        self.readable_tree.mkdir()
+        shutil.copy("/bin/true", self.readable_tree / "true")
+        return str(self.readable_tree / "true")
 
     def _make_tree(self) -> Path:
         directory = self._place / "outside"

@@ -210,16 +210,19 @@ class ProcessTable:
             os.close(descriptor)
             raise
         if self._zygote is not None and stat.parent == self._zygote.pid:
-            return self._add_spawned(pid, stat.start, descriptor)
+            spawn = self._spawned(pid)  # asking may be how we hear that this child makes attempts
+            if self._prover is not None and pid == self._prover.pid:
+                os.close(descriptor)
+                return self._prover
+            return self._add_spawned(pid, stat.start, descriptor, spawn)
         if stat.parent != self._supervisor:
             parent = self.get(stat.parent)
             if parent is not None:
                 return self._add(pid, stat.start, descriptor, parent, "parent")
         return self._add(pid, stat.start, descriptor, None, "orphan")
 
-    def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
+    def _add_spawned(self, pid: int, start: int, descriptor: int, spawn: Spawned | None) -> Process:
         process = self._register(pid, start, descriptor)
-        spawn = self._spawned(pid)
         process.asked = spawn
         self._record(
             "fork",
