@@ -46,7 +46,7 @@ def examine_alone(plan: Plan, names: Sequence[str], outside: Outside) -> list[Re
     """The results of these attempts, made as the doctor does: by the program that a session runs."""
 
     def act(folder: Path) -> list[Result]:
-        words = [{"outside": outside._asdict()}, *({"attempt": name} for name in names)]
+        words = [{"outside": outside.members()}, *({"attempt": name} for name in names)]
         (folder / "requests").write_text("".join(json.dumps(word) + "\n" for word in words))
         _redirect(folder)
         supervisor = _supervisor(plan, folder)

@@ -58,7 +58,7 @@ class Domain:
             landlock.set_no_new_privileges()
             without()
             apply.restrict_agent_layer(self.plan, str(self.directory))
-            outside = self.outsiders.outside._replace(evidence=str(self.directory.parent / "evidence"))
+            outside = self.outsiders.outside.but(evidence=str(self.directory.parent / "evidence"))
             result = judge(attempt, perform(attempt, outside))
             os.write(writer, json.dumps(result._asdict()).encode())
             os._exit(0)

@@ -67,7 +67,7 @@ def describe(rule: Rule) -> str:
 
 @pytest.fixture(scope="module")
 def outside(outsiders: Outsiders) -> Outside:
-    return outsiders.outside._replace(at_most=AT_MOST)
+    return outsiders.outside.but(at_most=AT_MOST)
 
 
 def chosen_for(rule: Rule) -> tuple[tuple[str, ...], bool]:

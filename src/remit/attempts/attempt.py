@@ -18,8 +18,11 @@ REFUSALS = (errno.EACCES, errno.EPERM)
 Act = Callable[["Outside"], object]
 
 
-class Outside(NamedTuple):
-    """What stands outside the boundary for attempts to reach; an empty value means that there is none here."""
+class Outside:
+    """What stands outside the boundary for attempts to reach; an empty value means that there is none here.
+
+    A plain class, for it is made at every start, and named tuples of this many members are slow to define.
+    """
 
     evidence: str = ""
     directory: str = ""  # holds `file`, `empty/`, `true`, `stream.sock`, `datagram.sock`; no grant covers it
@@ -48,6 +51,20 @@ class Outside(NamedTuple):
     protected: str = ""  # within a writable tree, and taken back by files.protect
     variable: str = ""  # set in the caller's environment, to the secret that `file` holds, and passed on by no grant
     at_most: int = 0  # processes.at-most of the scope
+
+    def __init__(self, **members: Any) -> None:
+        unknown = members.keys() - self.__annotations__.keys()
+        if unknown:
+            raise ValueError(f"nothing outside is called so: {', '.join(sorted(unknown))}")
+        self.__dict__.update(members)
+
+    def members(self) -> dict[str, Any]:
+        """What is not empty, as a message can carry it."""
+        return dict(self.__dict__)
+
+    def but(self, **members: Any) -> Outside:
+        """The same with some members changed."""
+        return Outside(**{**self.__dict__, **members})
 
 
 class Witness(NamedTuple):

@@ -37,12 +37,11 @@ BEFORE_FILTER = (
 )
 
 CHOSEN = (
-    *("tcp-v4", "fast-open-sendmsg", "listen-without-bind", "udp", "mptcp", "pair-kinds", "socket-netlink"),
+    *("tcp-v4", "fast-open-sendmsg", "listen-without-bind", "udp", "mptcp", "pair-kinds"),
     *("unix-abstract", "control-connect", "evidence-write", "evidence-add"),
     *("signal-supervisor", "trace-supervisor", "look-into-supervisor"),
     *("capabilities", "another-user", "raise-limit"),
-    *("io-uring-setup", "call-bpf", "call-userfaultfd", "call-keyctl", "call-mount", "second-listener"),
-    "namespace-join",
+    *("io-uring-setup", "call-bpf", "call-userfaultfd", "second-listener"),
 )
 _KNOWN = {
     attempt.name: attempt

@@ -88,7 +88,7 @@ class _Examination:
             program = self._session.popen(
                 PROGRAM, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=handed_over, env=ENVIRONMENT, text=True
             )
-            self._say(program, outside=self._outside()._asdict())
+            self._say(program, outside=self._outside().members())
             results = []
             for attempt in attempts:
                 results.append(self._one(program, attempt))
@@ -134,7 +134,7 @@ class _Examination:
     def _outside(self) -> Outside:
         launcher = int(self.header["launcher"])
         plans = plans_root(os.environ)
-        return self._outsiders.outside._replace(
+        return self._outsiders.outside.but(
             evidence=str(self._session.evidence),
             plans=str(plans) if plans.is_dir() else "",
             supervisor=int(self.header["supervisor"]),

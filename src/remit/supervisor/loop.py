@@ -135,9 +135,9 @@ class Supervisor:
         boundary = self._boundary
         outside = proof.outside(self._writer.directory, boundary.deputy, boundary.zygote)
         if outsiders is not None:
-            outside = outsiders._replace(evidence=outside.evidence, supervisor=outside.supervisor,
+            outside = outsiders.but(evidence=outside.evidence, supervisor=outside.supervisor,
                                          deputy=outside.deputy, zygote=outside.zygote)  # fmt: skip
-        self._zygote.send({"attempts": proof.names, "outside": outside._asdict()})
+        self._zygote.send({"attempts": proof.names, "outside": outside.members()})
         until = time.monotonic() + _PROOF_SECONDS
         while proof.outcomes is None and self._outcome is None and time.monotonic() < until:
             self._turn()
