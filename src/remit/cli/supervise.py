@@ -81,7 +81,7 @@ def _supervise(
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
-    _prove_walls(supervisor)
+    _prove_walls(supervisor, request.despite_open_walls)
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
@@ -111,9 +111,9 @@ def _supervise(
     }
 
 
-def _prove_walls(supervisor: Supervisor) -> None:
+def _prove_walls(supervisor: Supervisor, despite: bool) -> None:
     open_ones = failures(supervisor.prove())
-    if open_ones:
+    if open_ones and not despite:
         supervisor.refuse_to_start()
         raise BoundaryError(f"a wall did not hold, so the agent was not started: {'; '.join(open_ones)}",
                             hint="remit doctor shows every wall of this machine")  # fmt: skip

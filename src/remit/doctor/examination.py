@@ -44,7 +44,7 @@ def examine(progress: Progress, attempts: Sequence[Attempt] = ATTEMPTS) -> tuple
         os.environ[VARIABLE] = SECRET.decode()
         stack.callback(os.environ.pop, VARIABLE)
         # It starts wherever anything starts at all, and says what is open.
-        session = remit.Session(
+        session = _PatientSession(
             scope, workspace=place / "workspace", evidence=place / "evidence", accept_gaps=WALL_NAMES
         )
         stack.enter_context(session)
@@ -72,6 +72,14 @@ def recorded_effects(records: list[dict[str, Any]]) -> list[str]:
     """What the evidence itself says got through."""
     orphan = any(record["kind"] == "fork" and record["via"] == "orphan" for record in records)
     return ["a process was born whose parent nobody has read"] if orphan else []
+
+
+class _PatientSession(remit.Session):
+    """One that starts although a wall did not hold: the doctor is asked which."""
+
+    def __init__(self, scope: Path, **options: Any) -> None:
+        super().__init__(scope, **options)
+        self._options["despite_open_walls"] = True
 
 
 class _Examination:
