@@ -90,7 +90,7 @@ def test_an_open_wall_stops_the_session_before_the_agent(workspace: Path, tmp_pa
     assert "a wall did not hold" in (tmp_path / "said").read_text()
     assert not (workspace / "started").exists()
     kinds = [record["kind"] for record in read_records(evidence)]
-    assert kinds == ["session", "attempts", "end", "closed"]
+    assert kinds == ["session", "attempts", "end", "closed"], list(read_records(evidence))[1]
     assert verify(evidence).closed
     report = build_report(evidence)
     assert OPEN in {attempt["result"] for attempt in report["attempts"]}

@@ -17,7 +17,7 @@ from typing import Any
 from remit.attempts import quick
 from remit.attempts.attempt import Outside, Result
 from remit.boundary.launch import Boundary
-from remit.errors import BoundaryError, EvidenceError
+from remit.errors import EvidenceError
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd, ptrace
 from remit.plan import Plan
@@ -44,7 +44,6 @@ _BOUNDARY_PRIORITY = 2
 _CHILD_PRIORITY = 3
 _DEATH_PRIORITY = 4
 _QUESTION_PRIORITY = 5
-_PROOF_SECONDS = 10.0  # milliseconds, unless something hangs
 
 
 @dataclass(slots=True)
@@ -127,24 +126,21 @@ class Supervisor:
         return self._writer.append(kind, members)
 
     def prove(self, names: Iterable[str] = quick.CHOSEN, outsiders: Outside | None = None) -> list[Result]:
-        """Have attempts made, before any program of the agent; record and return their results.
+        """Have attempts made before any program of the agent runs; record and return their results.
 
-        `outsiders` are for whoever has more than a session has. Raises BoundaryError when they do not come to an end.
+        `outsiders` are for whoever has more than a session has. No results when the session ended meanwhile; raises
+        BoundaryError when the attempts do not come to an end.
         """
-        proof = self._proof = Proof(self._plan, names)
-        boundary = self._boundary
-        outside = proof.outside(self._writer.directory, boundary.deputy, boundary.zygote)
-        if outsiders is not None:
-            outside = outsiders.but(evidence=outside.evidence, supervisor=outside.supervisor,
-                                         deputy=outside.deputy, zygote=outside.zygote)  # fmt: skip
-        self._zygote.send({"attempts": proof.names, "outside": outside.members()})
-        until = time.monotonic() + _PROOF_SECONDS
-        while proof.outcomes is None and self._outcome is None and time.monotonic() < until:
+        proof = self._proof = Proof(self._plan, self.processes, names)
+        self._zygote.send(proof.request(self._writer.directory, self._boundary, outsiders))
+        while self._outcome is None and not proof.over():
             self._turn()
         self._proof = None
-        if not proof.outcomes:
-            raise BoundaryError("the attempts on the walls did not come to an end")
-        results = proof.finish(boundary.attempts, [gap.name for gap in self._plan.gaps])
+        if self._outcome is None and any(map(pidfd.has_exited, self._insiders)):
+            self._end(Outcome(None, "remit", "what acts for the agent died"))
+        if self._outcome is not None:
+            return []
+        results = proof.results(self._boundary)
         self.record("attempts", results=describe(proof.attempts, results))
         return results
 
@@ -258,10 +254,8 @@ class Supervisor:
             self._program_ended(message["exited"], message["status"])
         elif "refused" in message:
             self._program_ended(message["refused"], 126 << 8)
-        elif "attempting" in message and self._proof is not None:
-            self._proof.begin(self.processes.set_prover(int(message["attempting"])))
-        elif "attempted" in message and self._proof is not None:
-            self._proof.outcomes = message["attempted"]
+        elif self._proof is not None and self._proof.heard(message):
+            pass
         elif "lost" in message:
             self._end(Outcome(None, "remit", "the deputy died"))
 

@@ -114,9 +114,12 @@ class ProcessTable:
     def owner(self, thread: int) -> Process | None:
         """The process of ours that a thread number belongs to."""
         try:
-            return self.get(proc.thread_group(thread))
+            group = proc.thread_group(thread)
         except ProcessLookupError:
             return None
+        if self._prover is not None and group == self._prover.pid and pidfd.is_alive(self._prover.pidfd):
+            return self._prover
+        return self.get(group)
 
     def adopt_children(self, parent: Process) -> None:
         """Meet the children of a process that is about to exit, while they still name it as their parent."""

@@ -8,47 +8,62 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from remit.attempts import quick
 from remit.attempts.attempt import OPEN, Attempt, Outside, Result
+from remit.boundary.launch import Boundary
+from remit.errors import BoundaryError
 from remit.plan import Plan
+from remit.protocol import Message
+from remit.supervisor.processes import ProcessTable
 
+_SECONDS = 10.0  # they take milliseconds, unless something hangs
 _CANDIDATES = (9, 1, 7, 13, 17, 19, 37)  # where nobody listens, on nearly every machine
 
 
 class Proof:
-    """What the process that makes attempts was refused, and what it said in the end."""
+    """Attempts under way: what the process that makes them was refused, and what it said in the end."""
 
-    def __init__(self, plan: Plan, names: Iterable[str]) -> None:
+    def __init__(self, plan: Plan, processes: ProcessTable, names: Iterable[str]) -> None:
         self._plan = plan
-        self.names = list(names)
-        self.attempts = quick.chosen(self.names)
+        self._processes = processes
+        self._names = list(names)
+        self.attempts = quick.chosen(self._names)
         self._refused: list[dict[str, Any]] = []
         self._process = ""
-        self.outcomes: list[dict[str, Any]] | None = None
+        self._outcomes: list[dict[str, Any]] | None = None
+        self._until = time.monotonic() + _SECONDS
         # An outsider for them to reach: an abstract socket of the supervisor's, under a name that the kernel chooses.
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind("")
         self._listener.listen(8)
 
-    def outside(self, evidence: Path, deputy: int, zygote: int) -> Outside:
-        """What they are to reach."""
-        return Outside(
-            evidence=os.path.realpath(evidence),
+    def request(self, evidence: Path, boundary: Boundary, outsiders: Outside | None) -> Message:
+        """What the zygote is asked; the outside is what a session has itself, unless there is more."""
+        outside = outsiders or Outside(
             tcp4=_closed_port(self._plan),
             udp=_CANDIDATES[0],
             abstract=self._listener.getsockname()[1:].decode(),
-            supervisor=os.getpid(),
-            deputy=deputy,
-            zygote=zygote,
         )
+        outside = outside.but(
+            evidence=os.path.realpath(evidence),
+            supervisor=os.getpid(),
+            deputy=boundary.deputy,
+            zygote=boundary.zygote,
+        )
+        return {"attempts": self._names, "outside": outside.members()}
 
-    def begin(self, process: str) -> None:
-        """Attempts are made by this process from now on."""
-        self._process = process
+    def heard(self, message: Message) -> bool:
+        """Take in what the zygote says of the attempts; False when it says something else."""
+        if "attempting" in message:
+            self._process = self._processes.set_prover(int(message["attempting"]))
+        elif "attempted" in message:
+            self._outcomes = message["attempted"]
+        return "attempting" in message or "attempted" in message
 
     def takes(self, kind: str, members: dict[str, Any]) -> bool:
         """Whether a record is of an attempt, and so none of the agent's."""
@@ -57,11 +72,17 @@ class Proof:
         self._refused.append({"kind": kind, **members})
         return True
 
-    def finish(self, before: list[dict[str, Any]], gaps: Iterable[str]) -> list[Result]:
-        """The results, once the outcomes are there."""
-        assert self.outcomes is not None
+    def over(self) -> bool:
+        """Whether the outcomes are there, or will not come any more."""
+        return self._outcomes is not None or time.monotonic() > self._until
+
+    def results(self, boundary: Boundary) -> list[Result]:
+        """Raises BoundaryError when there are none."""
         self._listener.close()
-        return quick.judge_all(self.attempts, [*before, *self.outcomes], self._refused, gaps)
+        if not self._outcomes:
+            raise BoundaryError("the attempts on the walls did not come to an end")
+        gaps = [gap.name for gap in self._plan.gaps]
+        return quick.judge_all(self.attempts, [*boundary.attempts, *self._outcomes], self._refused, gaps)
 
 
 def describe(attempts: Iterable[Attempt], results: Iterable[Result]) -> list[dict[str, Any]]:
