@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
-from remit.attempts.attempt import REFUSALS, Act, Attempt, GotThrough, Outside, Skip, Witness, each
+from remit.attempts.attempt import REFUSALS, Act, Attempt, Outside, Skip, Witness, each
+from remit.attempts.reading import read_by
 from remit.kernel import raw
 
 _HERE = -100  # AT_FDCWD
@@ -29,11 +30,6 @@ def _file(outside: Outside) -> str:
     return f"{outside.directory}/file"
 
 
-def _read(path: str) -> None:
-    with open(path, "rb") as file:
-        raise GotThrough(f"read {len(file.read(64))} bytes of {path}")
-
-
 def _open(path: str, flags: int, directory: int | None = None) -> None:
     os.close(os.open(path, flags, 0o600, dir_fd=directory))
 
@@ -41,44 +37,6 @@ def _open(path: str, flags: int, directory: int | None = None) -> None:
 def _append(path: str) -> None:
     with open(path, "ab", buffering=0) as file:
         file.write(b"x")
-
-
-def read_by(path: str) -> tuple[tuple[str, Callable[[], object]], ...]:
-    """Every name by which a file might be read."""
-    directory, _, name = path.rpartition("/")
-    return (
-        ("by its path", lambda: _read(path)),
-        ("by dots", lambda: _read(os.path.relpath(path))),
-        ("by the root of a process", lambda: _read(f"/proc/self/root{path}")),
-        ("by a thread's root", lambda: _read(f"/proc/thread-self/root{path}")),
-        ("from its directory", lambda: _by_directory(directory, name)),
-        ("through a path-only descriptor", lambda: _by_descriptor(path)),
-        ("through a link", lambda: _by_link(path)),
-    )
-
-
-def _by_directory(directory: str, name: str) -> None:
-    holder = os.open(directory, os.O_PATH | os.O_DIRECTORY)
-    try:
-        _open(name, os.O_RDONLY, holder)
-    finally:
-        os.close(holder)
-
-
-def _by_descriptor(path: str) -> None:
-    holder = os.open(path, os.O_PATH)
-    try:
-        _read(f"/proc/self/fd/{holder}")
-    finally:
-        os.close(holder)
-
-
-def _by_link(path: str) -> None:
-    os.symlink(path, "link")
-    try:
-        _read("link")
-    finally:
-        os.unlink("link")
 
 
 def _write_link(outside: Outside) -> None:

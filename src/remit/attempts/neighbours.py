@@ -120,6 +120,14 @@ _TARGETS: dict[str, tuple[str, Target]] = {
 }
 
 
+_HOW = {
+    "signal": "kill, tgkill, tkill, rt_sigqueueinfo, pidfd_send_signal",
+    "look-into": "open of /proc/PID/mem, environ, maps, fd, root, cwd and others",
+    "trace": "ptrace, process_vm_readv, process_vm_writev, pidfd_getfd, kcmp",
+    "steer": "prlimit, sched_setaffinity, sched_setscheduler, sched_setparam, sched_setattr, setpriority, ioprio_set",
+}
+
+
 def _attempt(
     kind: str,
     verb: str,
@@ -137,8 +145,7 @@ def _attempt(
             raise Skip(f"{named} is not known")
         each(ways(pid))
 
-    how = ", ".join(dict.fromkeys(name.split()[0] for name, _ in ways(1)))
-    return Attempt(f"{kind}-{target}", wall, f"{verb} {named}", how, act, witness, gaps=gaps)
+    return Attempt(f"{kind}-{target}", wall, f"{verb} {named}", _HOW[kind], act, witness, gaps=gaps)
 
 
 ATTEMPTS = (

@@ -14,16 +14,13 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _NO_EFFECT = OSError(errno.EPERM, "without effect")
 
 
-def _status(name: str) -> str:
-    with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
-        return next(line.split(":\t", 1)[1].strip() for line in status if line.startswith(f"{name}:"))
-
-
 def _capabilities(outside: Outside) -> None:
+    with open("/proc/self/status", encoding="utf-8", errors="replace") as status:
+        found = dict(line.rstrip("\n").split(":\t", 1) for line in status if line.startswith(("Cap", "NoNewPrivs")))
     for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
-        if int(_status(name), 16):
-            raise GotThrough(f"{name} is {_status(name)}")
-    if _status("NoNewPrivs") != "1":
+        if int(found[name], 16):
+            raise GotThrough(f"{name} is {found[name]}")
+    if found["NoNewPrivs"] != "1":
         raise GotThrough("programs may still gain privilege")
     raise _NO_EFFECT
 

@@ -7,7 +7,7 @@ import os
 import socket
 
 from remit.attempts.attempt import Attempt, Outside, Skip, Witness, each
-from remit.attempts.files import read_by
+from remit.attempts.reading import read_by
 from remit.kernel import raw
 
 _HERE = -100
