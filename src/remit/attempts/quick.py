@@ -43,7 +43,7 @@ CHOSEN = (
     *("capabilities", "another-user", "raise-limit"),
     *("io-uring-setup", "call-bpf", "call-userfaultfd", "second-listener"),
 )
-_KNOWN = {
+_KNOWN: dict[str, Attempt] = {
     attempt.name: attempt
     for module in (network, remit_itself, neighbours, privileges, calls)
     for attempt in module.ATTEMPTS
