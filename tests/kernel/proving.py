@@ -35,7 +35,7 @@ def prove(
     def act(folder: Path) -> list[Result]:
         before()
         supervisor = _supervisor(plan, folder)
-        results = supervisor.prove(names, outside)
+        results = supervisor.prove(names, outside, strict=True)
         supervisor.refuse_to_start()
         return results
 
@@ -66,7 +66,7 @@ def _judge(names: Sequence[str], answers: list[dict[str, Any]], records: list[di
         (end,) = [i for i, r in enumerate(records) if r["kind"] == "open" and r["asked"] == answer["mark"]]
         mine = records[begin:end]
         outcome = Outcome(**answer["outcome"])
-        results.append(judge(BY_NAME[name], outcome, records=mine, effects=recorded_effects(mine)))
+        results.append(judge(BY_NAME[name], outcome, records=mine, effects=recorded_effects(mine), strict=True))
         begin = end
     return results
 

@@ -66,9 +66,13 @@ def test_a_change_outside_is_open_whatever_was_answered() -> None:
 def test_a_refusal_that_must_be_recorded_and_is_not_came_from_the_kernel() -> None:
     wanted = attempt(witness=Witness("privilege", "bpf", 2))
     assert judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED, REFUSED]).result == HELD
-    assert judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED]).result == OPEN
-    assert judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED, {**REFUSED, "refused": False}]).result == OPEN
-    assert judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED, {**REFUSED, "kind": "signal"}]).result == OPEN
+    for other in ([], [{**REFUSED, "refused": False}], [{**REFUSED, "kind": "signal"}]):
+        assert judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED, *other], strict=True).result == OPEN
+        found = judge(wanted, Outcome(error=errno.EPERM), records=[REFUSED, *other])
+        assert (found.result, found.reason) == (HELD, "EPERM, 1 not by remit's own wall")
+    # Nobody else stands before what the supervisor decides.
+    deputy = attempt(witness=Witness("connect"))
+    assert judge(deputy, Outcome(error=errno.EACCES), records=[]).result == OPEN
     # Where nobody records, the error alone must do.
     assert judge(wanted, Outcome(error=errno.EPERM)).result == HELD
 
@@ -111,8 +115,8 @@ def test_a_record_is_a_witness_once() -> None:
     names = ("udp", "mptcp")
     record = {"kind": "flow", "operation": "socket", "refused": True}
     said = [Outcome(error=errno.EACCES)._asdict() for _ in chosen(names)]
-    assert [r.result for r in judge_all(chosen(names), said, [record, record], ())][-2:] == [HELD, HELD]
-    assert [r.result for r in judge_all(chosen(names), said, [record], ())][-2:] == [HELD, OPEN]
+    assert [r.result for r in judge_all(chosen(names), said, [record, record], (), strict=True)][-2:] == [HELD, HELD]
+    assert [r.result for r in judge_all(chosen(names), said, [record], (), strict=True)][-2:] == [HELD, OPEN]
 
 
 def test_every_attempt_has_a_name_of_its_own_and_gaps_that_exist() -> None:

@@ -83,6 +83,10 @@ class Witness(NamedTuple):
             for record in records
         )
 
+    def others_may_refuse(self) -> bool:
+        """Whether somebody may stand before the supervisor: the filter of a container, or the kernel itself."""
+        return self.kind in ("privilege", "signal") or (self.kind, self.operation) == ("flow", "socket")
+
 
 class Attempt(NamedTuple):
     """One forbidden act. `act` returns when it got through and raises OSError when it was refused."""
@@ -144,21 +148,28 @@ def judge(
     records: list[dict[str, Any]] | None = None,
     effects: Iterable[str] = (),
     gaps: Iterable[str] = (),
+    strict: bool = False,
 ) -> Result:
     """The result of an attempt. `records`: what the supervisor recorded meanwhile, None where there is none to ask;
-    `effects`: what changed outside; `gaps`: the gaps that this session has."""
-    reason = _way_through(attempt, outcome, records, tuple(effects))
-    if outcome.skipped and not reason:
+    `effects`: what changed outside; `gaps`: the gaps that this session has.
+
+    A dangerous call may be refused without a record, by a container's own filter or by the kernel for want of a
+    capability. That is held, and said; `strict` counts only what remit itself refused.
+    """
+    reason = _way_through(attempt, outcome, tuple(effects))
+    missing = 0 if records is None or reason or outcome.skipped else _unrecorded(attempt, records)
+    if missing and (strict or not attempt.witness or not attempt.witness.others_may_refuse()):
+        reason = f"no record of {missing} refusal(s): the kernel was reached"
+    if reason:
+        present = set(gaps)
+        return Result(attempt.name, OPEN, reason, next((gap for gap in attempt.gaps if gap in present), ""))
+    if outcome.skipped:
         return Result(attempt.name, SKIPPED, outcome.skipped)
-    if not reason:
-        return Result(attempt.name, HELD, _refusal(outcome))
-    present = set(gaps)
-    return Result(attempt.name, OPEN, reason, next((gap for gap in attempt.gaps if gap in present), ""))
+    others = f", {missing} not by remit's own wall" if missing else ""
+    return Result(attempt.name, HELD, _refusal(outcome) + others)
 
 
-def _way_through(
-    attempt: Attempt, outcome: Outcome, records: list[dict[str, Any]] | None, effects: tuple[str, ...]
-) -> str:
+def _way_through(attempt: Attempt, outcome: Outcome, effects: tuple[str, ...]) -> str:
     if effects:
         return ", ".join(effects)
     if outcome.skipped:
@@ -170,13 +181,14 @@ def _way_through(
         return outcome.detail or "it got through"
     if attempt.killed_by or outcome.error not in attempt.refusals:
         return f"no wall answers {errno.errorcode.get(outcome.error, outcome.error)}: {outcome.detail}"
-    if attempt.witness is not None and records is not None:
-        seen = attempt.witness.seen(records)
-        if seen < attempt.witness.times:
-            return (
-                f"{attempt.witness.times - seen} of {attempt.witness.times} reached the kernel: no record of a refusal"
-            )
     return ""
+
+
+def _unrecorded(attempt: Attempt, records: list[dict[str, Any]]) -> int:
+    """How many refusals that must have been recorded were not."""
+    if attempt.witness is None:
+        return 0
+    return max(0, attempt.witness.times - attempt.witness.seen(records))
 
 
 def _refusal(outcome: Outcome) -> str:

@@ -75,7 +75,12 @@ def try_inside(names: Iterable[str], outside: Outside, directory: str) -> list[d
 
 
 def judge_all(
-    attempts: Iterable[Attempt], outcomes: list[dict[str, Any]], records: list[dict[str, Any]], gaps: Iterable[str]
+    attempts: Iterable[Attempt],
+    outcomes: list[dict[str, Any]],
+    records: list[dict[str, Any]],
+    gaps: Iterable[str],
+    *,
+    strict: bool = False,
 ) -> list[Result]:
     """The results in order. Each record is a witness once, so that no attempt passes by another's."""
     left, known = list(records), set(gaps)
@@ -83,7 +88,7 @@ def judge_all(
     for attempt, said in zip(attempts, outcomes, strict=True):
         outcome = Outcome(**said)
         mine = _take(attempt.witness, left) if outcome.error in attempt.refusals else []
-        results.append(judge(attempt, outcome, records=mine, gaps=known))
+        results.append(judge(attempt, outcome, records=mine, gaps=known, strict=strict))
     return results
 
 

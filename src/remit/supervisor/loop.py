@@ -125,13 +125,15 @@ class Supervisor:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
 
-    def prove(self, names: Iterable[str] = quick.CHOSEN, outsiders: Outside | None = None) -> list[Result]:
+    def prove(
+        self, names: Iterable[str] = quick.CHOSEN, outsiders: Outside | None = None, *, strict: bool = False
+    ) -> list[Result]:
         """Have attempts made before any program of the agent runs; record and return their results.
 
-        `outsiders` are for whoever has more than a session has. No results when the session ended meanwhile; raises
-        BoundaryError when the attempts do not come to an end.
+        `outsiders` and `strict` (see `judge`) are for whoever proves more than a start does. No results when the session
+        ended meanwhile; raises BoundaryError when the attempts do not come to an end.
         """
-        proof = self._proof = Proof(self._plan, self.processes, names)
+        proof = self._proof = Proof(self._plan, self.processes, names, strict)
         self._zygote.send(proof.request(self._writer.directory, self._boundary, outsiders))
         while self._outcome is None and not proof.over():
             self._turn()

@@ -28,10 +28,11 @@ _CANDIDATES = (9, 1, 7, 13, 17, 19, 37)  # where nobody listens, on nearly every
 class Proof:
     """Attempts under way: what the process that makes them was refused, and what it said in the end."""
 
-    def __init__(self, plan: Plan, processes: ProcessTable, names: Iterable[str]) -> None:
+    def __init__(self, plan: Plan, processes: ProcessTable, names: Iterable[str], strict: bool) -> None:
         self._plan = plan
         self._processes = processes
         self._names = list(names)
+        self._strict = strict
         self.attempts = quick.chosen(self._names)
         self._refused: list[dict[str, Any]] = []
         self._process = ""
@@ -82,7 +83,9 @@ class Proof:
         if not self._outcomes:
             raise BoundaryError("the attempts on the walls did not come to an end")
         gaps = [gap.name for gap in self._plan.gaps]
-        return quick.judge_all(self.attempts, [*boundary.attempts, *self._outcomes], self._refused, gaps)
+        return quick.judge_all(
+            self.attempts, [*boundary.attempts, *self._outcomes], self._refused, gaps, strict=self._strict
+        )
 
 
 def describe(attempts: Iterable[Attempt], results: Iterable[Result]) -> list[dict[str, Any]]:
