@@ -130,7 +130,7 @@ class Supervisor:
     ) -> list[Result]:
         """Have attempts made before any program of the agent runs; record and return their results.
 
-        `outsiders` and `strict` (see `judge`) are for whoever proves more than a start does. No results when the session
+        `outsiders` and `strict` (see `judge`) are for who proves more than a start does. No results when the session
         ended meanwhile; raises BoundaryError when the attempts do not come to an end.
         """
         proof = self._proof = Proof(self._plan, self.processes, names, strict)
