@@ -35,7 +35,7 @@ def prove(
     def act(folder: Path) -> list[Result]:
         before()
         supervisor = _supervisor(plan, folder)
-        results = supervisor.prove(names, outside, strict=True)
+        results = supervisor.prove(names, outsiders=outside, strict=True)
         supervisor.refuse_to_start()
         return results
 

@@ -19,8 +19,10 @@ from remit.plan import Plan
 
 # Which attempts try a call, where that is not the attempt that is called after it.
 TRIED_BY: dict[str, tuple[str, ...]] = {
-    "clone": ("another-parent", *(name for name in BY_NAME if name.startswith("namespace-"))),
+    "clone": ("another-parent", "own-descriptors", *(name for name in BY_NAME if name.startswith("namespace-"))),
     "clone3": ("hidden-flags",),
+    "close_range": ("own-descriptors",),
+    "file_setattr": ("flags",),
     "open": ("write-open",),
     "openat": ("write-openat",),
     "openat2": ("write-openat2",),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 
 from remit.attempts.attempt import Attempt, Outside
+from remit.kernel import raw
 
 _GAP = "metadata-unwalled"
 
@@ -33,7 +35,20 @@ def _set_times(path: str) -> None:
     os.utime(path, (1, 1))
 
 
+def _set_flags(outside: Outside) -> None:
+    """Too short, so that nothing is changed where the call gets through."""
+    raw.call("file_setattr", -100, os.fsencode(f"{outside.directory}/file"), raw.Memory(bytes(8)), 8, 0)
+
+
 ATTEMPTS = (
+    Attempt(
+        "flags",
+        "system-calls",
+        "change the flags of a file outside",
+        "file_setattr",
+        _set_flags,
+        refusals=(errno.ENOSYS,),
+    ),
     _attempt("mode", "chmod", _set_mode),
     _attempt("owner", "chown", _set_owner),
     _attempt("times", "utimensat", _set_times),

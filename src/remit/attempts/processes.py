@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import threading
 from collections.abc import Callable
 from functools import partial
 
@@ -12,7 +13,7 @@ from remit.attempts.attempt import Act, Attempt, GotThrough, Outside, Skip, Witn
 from remit.kernel import raw
 from remit.kernel.libc import MACHINE
 
-_THREAD, _PARENT, _VFORK, _VM = 0x00010000, 0x00008000, 0x4000, 0x100
+_FILES, _THREAD, _PARENT, _VFORK, _VM = 0x400, 0x00010000, 0x00008000, 0x4000, 0x100
 NAMESPACES = {
     "mount": 0x00020000,
     "cgroup": 0x02000000,
@@ -111,7 +112,7 @@ def _new_namespace(flag: int) -> Act:
         ("clone", lambda: _clone(flag | signal.SIGCHLD)),
         ("clone with a dirty register", lambda: _clone(flag | signal.SIGCHLD | dirt)),
         # A thread without shared signals is refused by the kernel as such (EINVAL), if it gets that far.
-        ("clone of a thread", lambda: _clone(flag | _THREAD)),
+        ("clone of a thread", lambda: _clone(flag | _THREAD | _FILES)),
         ("unshare", lambda: raw.call("unshare", flag)),
     )
     return lambda outside: each(ways)
@@ -128,9 +129,27 @@ def _other_parent(outside: Outside) -> None:
     each(
         (
             ("a process", lambda: _clone(_PARENT | signal.SIGCHLD)),
-            ("a thread", lambda: _clone(_PARENT | _THREAD)),
+            ("a thread", lambda: _clone(_PARENT | _THREAD | _FILES)),
         )
     )
+
+
+def _own_descriptors(outside: Outside) -> None:
+    """A thread whose descriptors are not the process's could hold what /proc does not show."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        each(
+            (
+                ("clone of a thread", lambda: _clone(_THREAD)),
+                ("unshare", lambda: raw.call("unshare", _FILES)),
+                ("close_range", lambda: raw.call("close_range", 1 << 20, 1 << 20, 2)),
+            )
+        )
+    finally:
+        over.set()
+        thread.join()
 
 
 def _hidden_flags(outside: Outside) -> None:
@@ -154,6 +173,8 @@ ATTEMPTS = (
             Witness("privilege", "setns", 3)),
     Attempt("another-parent", "system-calls", "give a child to another parent", "clone CLONE_PARENT", _other_parent,
             Witness("privilege", "clone", 2)),
+    Attempt("own-descriptors", "system-calls", "give a thread descriptors of its own", "clone, unshare, close_range",
+            _own_descriptors, Witness("privilege", times=3)),
     Attempt("hidden-flags", "system-calls", "create by flags that no filter sees", "clone3", _hidden_flags,
             refusals=(errno.ENOSYS,)),
 )  # fmt: skip

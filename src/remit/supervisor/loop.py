@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from remit.attempts import quick
-from remit.attempts.attempt import Outside, Result
+from remit.attempts.attempt import Result
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import closing, pidfd, ptrace
+from remit.kernel import closing, pidfd, process, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
@@ -91,7 +91,8 @@ class Supervisor:
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
         self._questions.use(_handlers(self._network, self._stops), self._stops)
-        self._child_signal = _wake_on_child_signal()
+        closing.prepare()
+        self._child_signal = process.wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
         self._zygote = Connection(
@@ -125,16 +126,13 @@ class Supervisor:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
 
-    def prove(
-        self, names: Iterable[str] = quick.CHOSEN, outsiders: Outside | None = None, *, strict: bool = False
-    ) -> list[Result]:
+    def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
         """Have attempts made before any program of the agent runs; record and return their results.
 
-        `outsiders` and `strict` (see `judge`) are for who proves more than a start does. No results when the session
-        ended meanwhile; raises BoundaryError when the attempts do not come to an end.
+        `more` is for `Proof`. No results when the session ended meanwhile; raises BoundaryError when they never come.
         """
-        proof = self._proof = Proof(self._plan, self.processes, names, strict)
-        self._zygote.send(proof.request(self._writer.directory, self._boundary, outsiders))
+        proof = self._proof = Proof(self._plan, self.processes, names, **more)
+        self._zygote.send(proof.request(self._writer.directory, self._boundary))
         while self._outcome is None and not proof.over():
             self._turn()
         self._proof = None
@@ -400,11 +398,3 @@ def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_cal
         "bind": network.bind,
         "listen": network.listen,
     }
-
-
-def _wake_on_child_signal() -> int:
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    closing.prepare()
-    return reader

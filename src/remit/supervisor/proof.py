@@ -28,10 +28,19 @@ _CANDIDATES = (9, 1, 7, 13, 17, 19, 37)  # where nobody listens, on nearly every
 class Proof:
     """Attempts under way: what the process that makes them was refused, and what it said in the end."""
 
-    def __init__(self, plan: Plan, processes: ProcessTable, names: Iterable[str], strict: bool) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        processes: ProcessTable,
+        names: Iterable[str],
+        *,
+        outsiders: Outside | None = None,  # for whoever has more to reach than a session has itself
+        strict: bool = False,  # see `judge`
+    ) -> None:
         self._plan = plan
         self._processes = processes
         self._names = list(names)
+        self._outsiders = outsiders
         self._strict = strict
         self.attempts = quick.chosen(self._names)
         self._refused: list[dict[str, Any]] = []
@@ -43,9 +52,9 @@ class Proof:
         self._listener.bind("")
         self._listener.listen(8)
 
-    def request(self, evidence: Path, boundary: Boundary, outsiders: Outside | None) -> Message:
-        """What the zygote is asked; the outside is what a session has itself, unless there is more."""
-        outside = outsiders or Outside(
+    def request(self, evidence: Path, boundary: Boundary) -> Message:
+        """What the zygote is asked."""
+        outside = self._outsiders or Outside(
             tcp4=_closed_port(self._plan),
             udp=_CANDIDATES[0],
             abstract=self._listener.getsockname()[1:].decode(),
