@@ -22,6 +22,26 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What one of remit's own attempts came to: `held`, `open` (the gap that says so, if one does) or `skipped`."""
+
+    name: str
+    wall: str
+    result: str
+    reason: str
+    gap: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The attempts that were made on the walls before any program of the agent ran."""
+
+    n: int
+    time: int
+    results: tuple[AttemptResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
 
@@ -183,4 +203,4 @@ class End:
 
 
 ProcessEvent = Fork | Exec | Exit | Open | Connect | Flow | Call
-Event = Session | Step | ProcessEvent | Compute | Loss | End
+Event = Session | Attempts | Step | ProcessEvent | Compute | Loss | End

@@ -13,7 +13,7 @@ from remit.boundary import zygote
 from remit.errors import BoundaryError
 from remit.kernel import process, seccomp
 from remit.plan import Plan
-from remit.protocol import Receiver
+from remit.protocol import Message, Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +28,7 @@ class Boundary:
     channel: socket.socket
     receiver: Receiver
     deputy_channel: socket.socket
+    attempts: list[Message]  # outcomes of those that were made before the filter went on
 
 
 def remember_dispositions() -> dict[int, Any]:
@@ -73,4 +74,5 @@ def start_boundary(
         channel,
         receiver,
         deputy_channel,
+        greeting["attempts"],
     )

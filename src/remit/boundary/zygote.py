@@ -7,6 +7,7 @@ terminal session, so that job control works for what it starts, and ignores the 
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
@@ -14,6 +15,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from remit.attempts import quick
+from remit.attempts.attempt import Outside
 from remit.boundary import apply, deputy
 from remit.errors import BoundaryError
 from remit.kernel import process
@@ -35,7 +38,7 @@ def run(
 ) -> None:
     """Put up the walls, fork the deputy between the layers, hand over the listener, then serve. Never returns.
 
-    The first message on `channel` is {ready, deputy, killable} with the listener, or {failed, hint}.
+    The first message on `channel` is {ready, deputy, killable, attempts} with the listener, or {failed, hint}.
     """
     supervisor = os.getppid()
     try:
@@ -53,6 +56,7 @@ def run(
             _become_deputy(channel, deputy_channel)
         deputy_channel.close()
         apply.restrict_agent_layer(plan, temporary_directory)
+        tried = quick.try_before_filter()
         children = _ChildSignal()
         apply.set_limits(plan)
         listener, killable = apply.install_filter(plan)
@@ -62,10 +66,11 @@ def run(
     except Exception as problem:
         send(channel, {"failed": f"cannot set up the boundary: {problem}", "hint": None})
         os._exit(1)
-    send(channel, {"ready": True, "deputy": deputy_pid, "killable": killable, "descriptors": 1}, (listener,))
+    ready = {"ready": True, "deputy": deputy_pid, "killable": killable, "attempts": tried, "descriptors": 1}
+    send(channel, ready, (listener,))
     os.close(listener)
     try:
-        _serve(channel, children, dispositions)
+        _serve(channel, children, dispositions, temporary_directory)
     finally:
         os._exit(0)
 
@@ -101,7 +106,9 @@ class _ChildSignal:
             pass
 
 
-def _serve(channel: socket.socket, children: _ChildSignal, dispositions: Mapping[int, Any]) -> None:
+def _serve(
+    channel: socket.socket, children: _ChildSignal, dispositions: Mapping[int, Any], temporary_directory: str
+) -> None:
     receiver = Receiver(channel)
     spawns: dict[int, int] = {}
     poller = select.poll()
@@ -116,8 +123,38 @@ def _serve(channel: socket.socket, children: _ChildSignal, dispositions: Mapping
             if not receiver.read():
                 return
             while (request := receiver.next()) is not None:
+                if "attempts" in request:
+                    _attempt(channel, request, temporary_directory)
+                    continue
                 streams = receiver.take_descriptors(int(request["descriptors"]))
                 _spawn(channel, request, streams, spawns, dispositions)
+
+
+def _attempt(channel: socket.socket, request: Message, temporary_directory: str) -> None:
+    """Have a child make the quick attempts, once the supervisor has been told its pid; pass on what it says."""
+    gate, opener = os.pipe2(os.O_CLOEXEC)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(opener)
+            os.read(gate, 1)
+            # The supervisor must be able to read what is asked. No program of the agent's is there yet that could, too.
+            process.set_dumpable(True)
+            outside = Outside(**request["outside"])
+            os.write(writer, json.dumps(quick.try_inside(request["attempts"], outside, temporary_directory)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    send(channel, {"attempting": pid})
+    os.write(opener, b"\n")
+    said = b""
+    while piece := os.read(reader, 65536):
+        said += piece
+    os.waitpid(pid, 0)
+    for number in (gate, opener, reader):
+        os.close(number)
+    send(channel, {"attempted": json.loads(said) if said else []})
 
 
 def _spawn(

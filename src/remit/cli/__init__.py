@@ -25,6 +25,7 @@ COMMANDS = {
     "replay": ("remit.cli.replay", "recompute the findings from the evidence and compare"),
     "verify": ("remit.cli.verify", "check the evidence's hash chain"),
     "scope": ("remit.cli.scope", "check, explain, or print the schema of scope files"),
+    "doctor": ("remit.cli.doctor", "say what this machine can enforce, and prove each wall from inside"),
     "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
     "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }

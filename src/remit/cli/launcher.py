@@ -41,6 +41,7 @@ class Request:
     accept_gaps: tuple[str, ...] = ()
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
+    despite_open_walls: bool = False  # for the doctor, which is asked what is open
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from remit import __version__
 from remit.boundary.launch import Boundary, start_boundary
-from remit.errors import RemitError
+from remit.errors import BoundaryError, RemitError
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import proc, process
 from remit.plan import Plan
 from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
+from remit.supervisor.proof import failures
 
 if TYPE_CHECKING:
     from remit.cli.begin import Begun
@@ -80,6 +81,7 @@ def _supervise(
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
+    _prove_walls(supervisor, request.despite_open_walls)
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
@@ -107,6 +109,14 @@ def _supervise(
         "severities": engine.severities,
         "denials": supervisor.denials,
     }
+
+
+def _prove_walls(supervisor: Supervisor, despite: bool) -> None:
+    open_ones = failures(supervisor.prove())
+    if open_ones and not despite:
+        supervisor.refuse_to_start()
+        raise BoundaryError(f"a wall did not hold, so the agent was not started: {'; '.join(open_ones)}",
+                            hint="remit doctor shows every wall of this machine")  # fmt: skip
 
 
 def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directory: str) -> dict[str, str]:

@@ -49,7 +49,7 @@ class Session:
         evidence: str | os.PathLike[str] | None = None,
         accept_gaps: Sequence[str] = (),
     ) -> None:
-        self._options = {
+        self._options: dict[str, Any] = {
             "scope": None if scope is None else os.path.abspath(scope),
             "workspace": os.path.abspath(workspace or os.getcwd()),
             "task": task,

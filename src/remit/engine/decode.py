@@ -8,7 +8,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from remit.events import Call, Compute, Connect, End, Event, Exec, Exit, Flow, Fork, Loss, Open, Session, Step
+from remit.events import (
+    AttemptResult,
+    Attempts,
+    Call,
+    Compute,
+    Connect,
+    End,
+    Event,
+    Exec,
+    Exit,
+    Flow,
+    Fork,
+    Loss,
+    Open,
+    Session,
+    Step,
+)
 
 Record = dict[str, Any]
 OUTSIDE = "outside"  # stands for a process that is none of the session's
@@ -22,6 +38,14 @@ def decode(record: Record) -> Event | None:
 
 def _session(r: Record) -> Event:
     return Session(r["n"], r["time"], r["session"], r["task"], dict(r.get("scope") or {}), dict(r.get("respond") or {}))
+
+
+def _attempts(r: Record) -> Event:
+    results = tuple(
+        AttemptResult(str(a["name"]), str(a["wall"]), str(a["result"]), str(a.get("reason") or ""), a.get("gap"))
+        for a in r.get("results") or ()
+    )
+    return Attempts(r["n"], r["time"], results)
 
 
 def _step(r: Record) -> Event:
@@ -100,6 +124,7 @@ def _end(r: Record) -> Event:
 
 _DECODERS: dict[str, Callable[[Record], Event]] = {
     "session": _session,
+    "attempts": _attempts,
     "step": _step,
     "fork": _fork,
     "exec": _exec,

@@ -17,8 +17,11 @@ def build_report(directory: Path | str) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "session": _session(timeline),
-        "attempts": [],
-        "walls": [{name: wall.get(name) for name in ("name", "strength", "held")} for wall in header.get("walls", ())],
+        "attempts": [
+            {"name": a.name, "wall": a.wall, "result": a.result, "reason": a.reason, "gap": a.gap}
+            for a in timeline.attempts
+        ],
+        "walls": [_wall(wall, timeline) for wall in header.get("walls", ())],
         "gaps": [
             {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")} for gap in header.get("gaps", ())
         ],
@@ -42,6 +45,14 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
     }
+
+
+def _wall(wall: dict[str, Any], timeline: Timeline) -> dict[str, Any]:
+    """A wall is held when the attempts on it were, and at least one was made; null when none was."""
+    results = [attempt.result for attempt in timeline.attempts if attempt.wall == wall.get("name")]
+    tried = [result for result in results if result != "skipped"]
+    held = all(result == "held" for result in tried) if tried else None
+    return {"name": wall.get("name"), "strength": wall.get("strength"), "held": held}
 
 
 def _session(timeline: Timeline) -> dict[str, Any]:

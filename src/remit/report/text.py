@@ -117,10 +117,14 @@ def _held(report: Item) -> Iterator[str]:
     if not report["walls"]:
         return
     yield "WHAT HELD"
-    for held, word in ((True, "in force"), (False, "NOT in force")):
-        names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if bool(wall["held"]) is held]
+    for held, word in ((True, "tried at the start, and held"), (False, "OPEN"), (None, "in force, not tried")):
+        names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if wall["held"] is held]
         if names:
             yield from _indented(f"{word}: {', '.join(names)}", 2)
+    for attempt in report["attempts"]:
+        if attempt["result"] == "open":
+            covered = f" (gap {attempt['gap']})" if attempt["gap"] else ""
+            yield from _indented(f"open: {attempt['name']}: {attempt['reason']}{covered}", 4)
 
 
 def _gaps(report: Item) -> Iterator[str]:

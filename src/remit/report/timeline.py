@@ -13,7 +13,7 @@ from typing import Any
 from remit.attribution.steps import Attributor
 from remit.engine.decode import decode
 from remit.errors import EvidenceError
-from remit.events import Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
+from remit.events import AttemptResult, Attempts, Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
 from remit.evidence.reader import read_records
 from remit.findings import Attribution
 
@@ -57,6 +57,7 @@ class Timeline:
     """Everything that happened, in the order of the evidence."""
 
     header: dict[str, Any]
+    attempts: tuple[AttemptResult, ...] = ()
     steps: dict[str, StepLine] = field(default_factory=dict)
     denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -112,6 +113,8 @@ def rfc3339(nanoseconds: int) -> str:
 def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
     attribution = attributor.observe(event)
     match event:
+        case Attempts():
+            timeline.attempts = event.results
         case Step(mark="begin"):
             timeline.steps[event.step] = StepLine(event.step, event.tool, event.arguments, event.phase, event.time)
         case Step() if event.step in timeline.steps:

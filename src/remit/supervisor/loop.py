@@ -10,14 +10,16 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from remit.attempts import quick
+from remit.attempts.attempt import Result
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import closing, pidfd, ptrace
+from remit.kernel import closing, pidfd, process, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
@@ -31,6 +33,7 @@ from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
+from remit.supervisor.proof import Proof, describe
 from remit.supervisor.questions import Questions
 from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
@@ -70,6 +73,7 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
+        self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
         self._build(plan, temporary_directory)
@@ -88,7 +92,8 @@ class Supervisor:
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         self._questions.use(_handlers(self._network, self._stops), self._stops)
-        self._child_signal = _wake_on_child_signal()
+        closing.prepare()
+        self._child_signal = process.wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
         self._zygote = Connection(
@@ -115,10 +120,35 @@ class Supervisor:
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
+        if self._proof is not None and self._proof.takes(kind, members):
+            return 0
         self.denials += bool(members.get("refused"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
+
+    def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
+        """Have attempts made before any program of the agent runs; record and return their results.
+
+        `more` is for `Proof`. No results when the session ended meanwhile; raises BoundaryError when they never come.
+        """
+        proof = self._proof = Proof(self._plan, self.processes, names, **more)
+        self._zygote.send(proof.request(self._writer.directory, self._boundary))
+        while self._outcome is None and not proof.over():
+            self._turn()
+        self._proof = None
+        if self._outcome is None and any(map(pidfd.has_exited, self._insiders)):
+            self._end(Outcome(None, "remit", "what acts for the agent died"))
+        if self._outcome is not None:
+            return []
+        results = proof.results(self._boundary)
+        self.record("attempts", results=describe(proof.attempts, results))
+        return results
+
+    def refuse_to_start(self) -> None:
+        """A wall did not hold: the session is closed before it has run anything."""
+        self._end(Outcome(None, "remit", "a wall did not hold"))
+        self.run()
 
     def serve_harness(self, connection: Any) -> None:
         """Take requests from the harness over its own channel."""
@@ -225,6 +255,8 @@ class Supervisor:
             self._program_ended(message["exited"], message["status"])
         elif "refused" in message:
             self._program_ended(message["refused"], 126 << 8)
+        elif self._proof is not None and self._proof.heard(message):
+            pass
         elif "lost" in message:
             self._end(Outcome(None, "remit", "the deputy died"))
 
@@ -372,11 +404,3 @@ def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_cal
         "bind": network.bind,
         "listen": network.listen,
     }
-
-
-def _wake_on_child_signal() -> int:
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    closing.prepare()
-    return reader

@@ -73,6 +73,7 @@ class ProcessTable:
         self._by_pid: dict[int, Process] = {}
         self._supervisor = os.getpid()
         self._zygote: Process | None = None
+        self._prover: Process | None = None
         # Killed processes that had children nobody had met yet: the possible parents of an orphan.
         self._lost_parents: dict[str, int] = {}
         # Ended and recorded, pid -> start. A zombie is still listed as its parent's child, and is not met again.
@@ -110,6 +111,11 @@ class ProcessTable:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
         self._zygote = Process(pid, 0, pidfd.open_process(pid), self._common)
 
+    def set_prover(self, pid: int) -> str:
+        """The zygote's child that makes attempts is ours as well. Its identity, which no other process has."""
+        self._prover = Process(pid, 0, pidfd.open_process(pid), self._common)
+        return self._prover.identity
+
     def caller(self, thread: int, still_asks: Callable[[], bool]) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError.
 
@@ -119,8 +125,9 @@ class ProcessTable:
         process = self.get(thread)
         if process is not None:
             return process
-        if self._zygote is not None and thread == self._zygote.pid:
-            return self._zygote
+        for own in (self._zygote, self._prover):
+            if own is not None and thread == own.pid and pidfd.is_alive(own.pidfd):
+                return own
         try:
             descriptor = pidfd.open_process(thread)
         except OSError:
@@ -131,9 +138,12 @@ class ProcessTable:
     def owner(self, thread: int) -> Process | None:
         """The process of ours that a thread number belongs to."""
         try:
-            return self.get(proc.thread_group(thread))
+            group = proc.thread_group(thread)
         except ProcessLookupError:
             return None
+        if self._prover is not None and group == self._prover.pid and pidfd.is_alive(self._prover.pidfd):
+            return self._prover
+        return self.get(group)
 
     def adopt_children(self, parent: Process) -> None:
         """Meet the children of a process that is about to exit, while they still name it as their parent."""
@@ -229,16 +239,19 @@ class ProcessTable:
             os.close(descriptor)
             raise
         if self._zygote is not None and stat.parent == self._zygote.pid:
-            return self._add_spawned(pid, stat.start, descriptor)
+            spawn = self._spawned(pid)  # asking may be how we hear that this child makes attempts
+            if self._prover is not None and pid == self._prover.pid:
+                os.close(descriptor)
+                return self._prover
+            return self._add_spawned(pid, stat.start, descriptor, spawn)
         if stat.parent != self._supervisor:
             parent = self.get(stat.parent)
             if parent is not None:
                 return self._add(pid, stat.start, descriptor, parent, "parent")
         return self._add(pid, stat.start, descriptor, None, "orphan")
 
-    def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
+    def _add_spawned(self, pid: int, start: int, descriptor: int, spawn: Spawned | None) -> Process:
         process = self._register(pid, start, descriptor, Allowance(time.monotonic()))
-        spawn = self._spawned(pid)
         process.asked = spawn
         self._record(
             "fork",
