@@ -20,6 +20,7 @@ from remit.plan import Plan
 from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
+from remit.supervisor.notary_pipe import NotaryPipe
 
 if TYPE_CHECKING:
     from remit.cli.begin import Begun
@@ -69,6 +70,7 @@ def _supervise(
     gc.enable()
     launcher = os.getppid()
     engine = EnginePipe(begun.doorbell, begun.output)
+    notary = NotaryPipe(begun.heads, begun.signatures)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     process.set_child_subreaper()
@@ -78,7 +80,7 @@ def _supervise(
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
-    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
+    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
@@ -106,6 +108,7 @@ def _supervise(
         "ended_by": outcome.ended_by,
         "severities": engine.severities,
         "denials": supervisor.denials,
+        "unsigned": notary.lost,
     }
 
 

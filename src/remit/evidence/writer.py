@@ -31,6 +31,11 @@ class EvidenceWriter:
         self._descriptor = -1
         self._next_segment()
 
+    @property
+    def head(self) -> str:
+        """The hash of the last record that was appended."""
+        return self._previous
+
     def append(self, kind: str, members: dict[str, Any]) -> int:
         """Add one record and return its number; it is on disk after the next `flush`."""
         body = {"time": time.time_ns(), "kind": kind, **members}

@@ -19,9 +19,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "session": _session(timeline),
         "attempts": [],
         "walls": [{name: wall.get(name) for name in ("name", "strength", "held")} for wall in header.get("walls", ())],
-        "gaps": [
-            {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")} for gap in header.get("gaps", ())
-        ],
+        "gaps": _gaps(timeline),
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "findings": [
@@ -58,6 +56,17 @@ def _session(timeline: Timeline) -> dict[str, Any]:
         "ended": rfc3339(end["time"]) if end else None,
         "closed": "closed" in timeline.counts,
     }
+
+
+def _gaps(timeline: Timeline) -> list[dict[str, Any]]:
+    found = [
+        {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")}
+        for gap in timeline.header.get("gaps", ())
+    ]
+    if timeline.unsigned is not None:
+        reason = f"nothing vouches for the evidence to its end: {timeline.unsigned}"
+        found.append({"name": "evidence-unsigned", "kind": "sight", "accepted": False, "reason": reason})
+    return found
 
 
 def _state(step: StepLine, timeline: Timeline) -> str:

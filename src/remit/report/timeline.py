@@ -68,6 +68,7 @@ class Timeline:
     end: dict[str, Any] | None = None
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    unsigned: str | None = None  # why the notary signed no more
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -92,6 +93,8 @@ def build_timeline(directory: Path | str) -> Timeline:
             timeline.responses.append(record)
         elif kind == "end":
             timeline.end = record
+        elif kind == "unsigned":
+            timeline.unsigned = record["reason"]
         event = decode(record)
         if event is not None:
             _take(timeline, attributor, event)

@@ -29,6 +29,7 @@ from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
+from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
@@ -55,12 +56,19 @@ class Supervisor:
     """One session from the first question to the closing record."""
 
     def __init__(
-        self, plan: Plan, temporary_directory: str, boundary: Boundary, writer: EvidenceWriter, engine: EnginePipe
+        self,
+        plan: Plan,
+        temporary_directory: str,
+        boundary: Boundary,
+        writer: EvidenceWriter,
+        engine: EnginePipe,
+        notary: NotaryPipe,
     ) -> None:
         self._plan = plan
         self._boundary = boundary
         self._writer = writer
         self._engine = engine
+        self._notary = notary
         self._selector = selectors.DefaultSelector()
         self._began = time.monotonic()
         self._next_sample = self._began + SAMPLE_SECONDS
@@ -109,6 +117,7 @@ class Supervisor:
         self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
+        self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
@@ -192,6 +201,7 @@ class Supervisor:
             self._sample()
         if self._writer.flush():
             self._engine.ring()
+            self._notary.flushed(self._writer)
 
     def _sample(self) -> None:
         self._next_sample = time.monotonic() + SAMPLE_SECONDS
@@ -247,6 +257,10 @@ class Supervisor:
             elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
                 self.freeze("engine", verdict["finding"])
                 self.on_freeze(verdict["behaviour"])
+
+    def _notary_ready(self, events: int) -> None:
+        if not self._notary.receive(self._writer):
+            self._selector.unregister(self._notary.answers)
 
     def _questions_ready(self, events: int) -> None:
         if not self._questions.serve():
@@ -340,6 +354,8 @@ class Supervisor:
         self._engine.ring()
         self._engine.drain(self._writer)
         self.record("closed", findings=len(self._engine.severities))
+        self._writer.flush()
+        self._notary.finish(self._writer)
         self._control.close()
         self._writer.close()
         for descriptor in self._insiders:
