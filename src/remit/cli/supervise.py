@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from remit import __version__
 from remit.boundary.launch import Boundary, start_boundary
 from remit.errors import RemitError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import proc, process
 from remit.plan import Plan
@@ -80,10 +81,11 @@ def _supervise(
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
-    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary)
+    environment = command_environment(request.plan, request.environment, temporary_directory)
+    redactor = Redactor(environment)
+    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
     _listen_to_launcher(supervisor, channel)
-    environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
     if request.arguments is not None:
         supervisor.start_command(

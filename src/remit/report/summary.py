@@ -35,6 +35,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "left_running": timeline.left_running,
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
+        "redacted": dict(sorted(timeline.redacted.items())),
     }
 
 

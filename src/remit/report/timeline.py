@@ -68,6 +68,7 @@ class Timeline:
     end: dict[str, Any] | None = None
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    redacted: dict[str, int] = field(default_factory=dict)
     unsigned: str | None = None  # why the notary signed no more
 
 
@@ -80,11 +81,13 @@ def build_timeline(directory: Path | str) -> Timeline:
             f"evidence does not begin with a session's header: {directory}", hint=f"remit verify {directory}"
         )
     timeline = Timeline(header, counts={"session": 1}, last_time=header["time"])
+    _count_redacted(timeline, header)
     attributor = Attributor()
     for record in records:
         kind = record["kind"]
         timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
         timeline.last_time = record["time"]
+        _count_redacted(timeline, record)
         if kind == "finding":
             finding = record["finding"]
             timeline.findings[finding["id"]] = finding
@@ -105,6 +108,11 @@ def rfc3339(nanoseconds: int) -> str:
     """A time as RFC 3339 with nanoseconds, in UTC."""
     moment = datetime.fromtimestamp(nanoseconds // SECOND, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % SECOND:09d}Z"
+
+
+def _count_redacted(timeline: Timeline, record: dict[str, Any]) -> None:
+    for rule, count in record.get("redacted", {}).items():
+        timeline.redacted[rule] = timeline.redacted.get(rule, 0) + count
 
 
 def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd, ptrace
 from remit.plan import Plan
@@ -63,12 +64,14 @@ class Supervisor:
         writer: EvidenceWriter,
         engine: EnginePipe,
         notary: NotaryPipe,
+        redactor: Redactor,
     ) -> None:
         self._plan = plan
         self._boundary = boundary
         self._writer = writer
         self._engine = engine
         self._notary = notary
+        self._redactor = redactor
         self._selector = selectors.DefaultSelector()
         self._began = time.monotonic()
         self._next_sample = self._began + SAMPLE_SECONDS
@@ -122,7 +125,7 @@ class Supervisor:
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
         self.denials += bool(members.get("refused"))
-        return self._writer.append(kind, members)
+        return self._writer.append(kind, self._redactor.members(kind, members))
 
     def serve_harness(self, connection: Any) -> None:
         """Take requests from the harness over its own channel."""
