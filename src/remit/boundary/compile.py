@@ -88,6 +88,7 @@ def compile_scope(
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits),
         gaps=find_gaps(host, files, accepted),
+        when_full=scope.evidence.when_full,
     )
 
 

@@ -95,7 +95,7 @@ def exit_status(ended: Ended, fail_on: str) -> int:
     """What `remit run` returns for a session that ended so."""
     if ended.ended_by.startswith("verdict"):
         return EXIT_VERDICT
-    if ended.ended_by.startswith("compute."):
+    if ended.ended_by.startswith(("compute.", "evidence.")):
         return EXIT_BUDGET
     if fail_on != "never":
         threshold = SEVERITIES.index(fail_on)

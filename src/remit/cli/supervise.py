@@ -16,7 +16,7 @@ from remit.boundary.launch import Boundary, start_boundary
 from remit.errors import RemitError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import proc, process
+from remit.kernel import files, proc, process
 from remit.plan import Plan
 from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
@@ -76,7 +76,7 @@ def _supervise(
         signal.signal(number, signal.SIG_IGN)
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
-    writer = EvidenceWriter(begun.evidence)
+    writer = EvidenceWriter(begun.evidence, files.allocate)
     boundary = start_boundary(request.plan, temporary_directory, dispositions)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()

@@ -128,9 +128,11 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             ]
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.count
-            for name in attributor.in_force:
-                timeline.steps[name].lost += event.count
-            if not attributor.in_force:
+            steps = attributor.in_force if event.steps is None else event.steps
+            for name in steps:
+                if name in timeline.steps:
+                    timeline.steps[name].lost += event.count
+            if not steps:
                 timeline.lost_outside += event.count
         case End():
             timeline.left_running = [_named(attributor, process) for process in event.left_running]

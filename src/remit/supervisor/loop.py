@@ -30,6 +30,7 @@ from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
+from remit.supervisor.losses import Losses
 from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
@@ -99,6 +100,7 @@ class Supervisor:
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
+        self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
             self._selector,
             boundary.channel,
@@ -125,7 +127,7 @@ class Supervisor:
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
         self.denials += bool(members.get("refused"))
-        return self._writer.append(kind, self._redactor.members(kind, members))
+        return self._losses.append(kind, self._redactor.members(kind, members))
 
     def serve_harness(self, connection: Any) -> None:
         """Take requests from the harness over its own channel."""
@@ -205,9 +207,13 @@ class Supervisor:
         if self._writer.flush():
             self._engine.ring()
             self._notary.flushed(self._writer)
+        if self._writer.full and self._plan.when_full == "end" and self._outcome is None:
+            self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
         self._next_sample = time.monotonic() + SAMPLE_SECONDS
+        if self._writer.full and self._writer.retry():
+            self._losses.settle()
         sample = take_sample(self.processes)
         self.record(
             "compute",
@@ -345,6 +351,7 @@ class Supervisor:
             self._responder.kill()
             for process in self.processes:
                 self.processes.forget(process)
+        self._losses.settle()
         status = outcome.status
         self.record(
             "end",
@@ -353,7 +360,7 @@ class Supervisor:
             ended_by=outcome.ended_by,
             left_running=left,
         )
-        self._writer.flush()
+        self._writer.flush_all()
         self._engine.ring()
         self._engine.drain(self._writer)
         self.record("closed", findings=len(self._engine.severities))

@@ -35,7 +35,7 @@ class NotaryPipe:
 
     def flushed(self, writer: EvidenceWriter) -> None:
         """Evidence was written: ask for a checkpoint when one is due, but never for a second one at a time."""
-        if self.lost is None and self._signed == self._asked:
+        if self.lost is None and self._signed == self._asked and not writer.full:
             due = writer.count - self._asked >= EVERY_RECORDS or time.monotonic() - self._asked_at >= EVERY_SECONDS
             if due:
                 self._ask(writer)
