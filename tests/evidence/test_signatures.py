@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from remit.cli import main
 from remit.errors import EvidenceError
@@ -146,10 +147,10 @@ def test_evidence_without_any_checkpoint_is_not_signed(evidence: Path, public: P
 
 
 FORGERIES: dict[str, tuple[Callable[[list[dict[str, Any]]], object], str]] = {
-    "a record changed": (lambda bodies: bodies[1].update(path="/elsewhere"), "another hash of record"),
-    "a record dropped": (lambda bodies: bodies.pop(4), "covers records that are not between"),
-    "two records swapped": (lambda bodies: bodies.insert(6, bodies.pop(7)), "another hash of record"),
-    "a record repeated": (lambda bodies: bodies.insert(5, bodies[4]), "another hash of record"),
+    "a record changed": (lambda bodies: bodies[1].update(path="/elsewhere"), "a checkpoint "),
+    "a record dropped": (lambda bodies: bodies.pop(4), "a checkpoint "),
+    "two records swapped": (lambda bodies: bodies.insert(6, bodies.pop(7)), "a checkpoint "),
+    "a record repeated": (lambda bodies: bodies.insert(5, bodies[4]), "a checkpoint "),
     "a signature changed": (
         lambda bodies: bodies[-1]["checkpoint"].update(signature="00" * 64),
         "signature does not fit",
@@ -244,6 +245,21 @@ def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EvidenceError, match="cannot read or make"):
         read_or_make_key(path)
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.OpenSSH])
+def test_a_key_of_ones_own_is_read(form: PrivateFormat) -> None:
+    key = Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, form, NoEncryption())
+    if form is PrivateFormat.PKCS8:
+        assert raw_public_key(load_private_key(pem)) == raw_public_key(key)
+        assert raw_public_key(load_private_key(b"# a remark\n" + pem)) == raw_public_key(key)
+    else:
+        with pytest.raises(EvidenceError, match="not a private key in PEM"):
+            load_private_key(pem)
+    for wrong in (pem[:40], b"", b"-----BEGIN PRIVATE KEY-----\n====\n", b"-----BEGIN PRIVATE KEY-----"):
+        with pytest.raises(EvidenceError):
+            load_private_key(wrong)
 
 
 def test_the_public_key_is_printed_and_the_private_one_is_not_taken_for_it(

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.evidence.redact import Redactor
+from remit.testing import Playbook
 
 # Put together here, so that no scanner of repositories takes them for real ones.
 SECRET = "hunter" + "2-Tr0ub4dor"
@@ -212,3 +213,20 @@ def test_no_text_takes_more_time_than_its_length_asks(text: str) -> None:
         return best
 
     assert seconds(64000) < 24 * max(seconds(8000), 1e-4)
+
+
+MINERS = [
+    ["/work/cc1", "-o", f"stratum+tcp://4wallet.worker:{SECRET}@203.0.113.7:3333"],
+    ["/work/train", "-a", "rx/0", "-u", "4" + "A" * 94, "--pass", SECRET, "-o", "203.0.113.7:3333"],
+    ["/usr/bin/python3", "-c", f"s.send(json.dumps({{'method': 'mining.authorize', 'password': '{SECRET}'}}))"],
+    ["/usr/bin/python3", "-c", '{"method":"login","params":{"login":"4wallet","pass":"%s"},"x":"stratum"}' % SECRET],  # noqa: UP031
+]
+
+
+@pytest.mark.parametrize("words", MINERS, ids=lambda words: words[0])
+def test_a_detector_sees_in_redacted_words_what_it_saw_before(words: list[str]) -> None:
+    changed = redacted(words)["arguments"]
+    assert SECRET not in str(changed)
+    for said in (words, changed):
+        book = Playbook().step("a").spawn("/bin/sh", step="a").fork().exec(said[0], *said[1:])
+        book.connect("203.0.113.7:3333", refused=True).expect("crypto-mining", state="attempted", step="a")

@@ -5,7 +5,9 @@ Importing this module imports nothing from outside the standard library: only wh
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,10 @@ from remit.errors import EvidenceError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+# How an Ed25519 private key begins in PKCS #8 (RFC 8410, section 7); its 32 bytes follow.
+_PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
+_PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\n([A-Za-z0-9+/]{64})\n-----END PRIVATE KEY-----\n")
 
 
 def read_or_make_key(path: Path) -> bytes:
@@ -29,6 +35,12 @@ def read_or_make_key(path: Path) -> bytes:
 def load_private_key(pem: bytes) -> Ed25519PrivateKey:
     """Raises EvidenceError when these bytes are not an Ed25519 private key without a passphrase."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    usual = _PEM.fullmatch(pem)
+    encoded = base64.b64decode(usual[1]) if usual else b""
+    if encoded.startswith(_PKCS8_ED25519):
+        return Ed25519PrivateKey.from_private_bytes(encoded[len(_PKCS8_ED25519) :])
+    # What reads every form takes as long to import as all the rest of the notary.
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
     try:
@@ -42,9 +54,7 @@ def load_private_key(pem: bytes) -> Ed25519PrivateKey:
 
 def raw_public_key(key: Ed25519PrivateKey) -> bytes:
     """The 32 bytes that name the signer in each checkpoint."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return key.public_key().public_bytes_raw()
 
 
 def public_pem(key: Ed25519PrivateKey) -> str:
@@ -57,7 +67,7 @@ def public_pem(key: Ed25519PrivateKey) -> str:
 def read_public_key(path: Path) -> bytes:
     """The raw public key of a PEM file. Raises EvidenceError when it is none, a private key above all."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         pem = path.read_bytes()
@@ -71,7 +81,7 @@ def read_public_key(path: Path) -> bytes:
         raise EvidenceError(f"not a public key in PEM: {path}", hint="remit key > notary.pub.pem") from problem
     if not isinstance(key, Ed25519PublicKey):
         raise EvidenceError(f"not an Ed25519 public key: {path}", hint="remit key > notary.pub.pem")
-    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return key.public_bytes_raw()
 
 
 def _read_private(path: Path) -> bytes:
