@@ -207,13 +207,15 @@ class Supervisor:
         if self._writer.flush():
             self._engine.ring()
             self._notary.flushed(self._writer)
-        if self._writer.full and self._plan.when_full == "end" and self._outcome is None:
+        if not self._writer.full:
+            self._losses.settle()
+        elif self._plan.when_full == "end" and self._outcome is None:
             self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
         self._next_sample = time.monotonic() + SAMPLE_SECONDS
-        if self._writer.full and self._writer.retry():
-            self._losses.settle()
+        if self._writer.full:
+            self._writer.retry()
         sample = take_sample(self.processes)
         self.record(
             "compute",

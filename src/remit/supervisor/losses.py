@@ -30,7 +30,9 @@ class Losses:
         return number
 
     def settle(self) -> None:
-        """Record what was lost up to now."""
+        """Record what was lost up to now, if anything was."""
+        if not self._writer.lost:
+            return
         common = {"reason": "no space for evidence", "since": self._since, "steps": list(self._steps)}
         for kind, count in sorted(self._writer.take_lost().items()):
             self._writer.append("loss", {"class": kind, "count": count, **common})
