@@ -219,7 +219,7 @@ MINERS = [
     ["/work/cc1", "-o", f"stratum+tcp://4wallet.worker:{SECRET}@203.0.113.7:3333"],
     ["/work/train", "-a", "rx/0", "-u", "4" + "A" * 94, "--pass", SECRET, "-o", "203.0.113.7:3333"],
     ["/usr/bin/python3", "-c", f"s.send(json.dumps({{'method': 'mining.authorize', 'password': '{SECRET}'}}))"],
-    ["/usr/bin/python3", "-c", '{"method":"login","params":{"login":"4wallet","pass":"%s"},"x":"stratum"}' % SECRET],  # noqa: UP031
+    ["/work/train", f"--url=stratum+ssl://4wallet:{SECRET}@203.0.113.7:443", f"--password={SECRET}"],
 ]
 
 
