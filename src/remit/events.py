@@ -190,6 +190,7 @@ class Loss:
     loss_class: str
     count: int
     reason: str
+    steps: tuple[str, ...] | None = None  # in which they fell, where that is known
 
 
 @dataclass(frozen=True, slots=True)

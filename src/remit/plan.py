@@ -98,6 +98,7 @@ class Plan:
     respond: dict[str, str]  # behaviour -> record | freeze | kill
     walls: tuple[Wall, ...]
     gaps: tuple[Gap, ...]
+    when_full: str = "end"  # end | mark: what a full disk does to a session
 
 
 def plan_to_json(plan: Plan) -> bytes:

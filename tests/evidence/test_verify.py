@@ -33,7 +33,7 @@ def evidence(tmp_path: Path) -> Path:
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The verifier from docs/verify.md, as a reader would save it."""
     code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "verify.md").read_text(), re.DOTALL)
-    assert len(code) == 1
+    assert len(code) == 2
     assert len(code[0].splitlines()) <= 21
     path = tmp_path_factory.mktemp("docs") / "verify.py"
     path.write_text(code[0])

@@ -34,6 +34,7 @@ def compiled(home: Path, text: str = "", *, host: Host = HOST, workspace: Path |
             str(workspace or home / "work"), {"HOME": str(home), "USER": "ada", "PATH": "/usr/bin:/bin", **more}
         ),
         outside={"the evidence": str(home / ".local/state/remit"), "the plan cache": str(home / ".cache/remit")},
+        hidden={"the notary's key": str(home / ".local/state/remit/notary")},
     )
 
 
@@ -109,6 +110,8 @@ def test_only_the_workspace_and_the_temporary_directory_run_what_is_written(home
         ("files: {write: [/dev]}", "devices that devices.gpu withholds"),
         ("files: {write: [~/.cache]}", "the agent could write into the plan cache"),
         ("files: {write: [~/.local/state]}", "the agent could write into the evidence"),
+        ("files: {read: [~/.local]}", "the agent could read the notary's key"),
+        ("files: {execute: [~/.local/state]}", "the agent could read the notary's key"),
         ("files: {read: [~/.ssh/id], secrets: [~/.ssh]}", "lies inside a secret"),
         ("files: {write: [$NOPE]}", "unknown variable"),
         ("environment: {set: {A: $NOPE}}", "unknown variable"),

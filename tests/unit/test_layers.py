@@ -55,6 +55,8 @@ COLUMNS = (
 THIRD_PARTY = {
     "remit.scope": {"pydantic", "pydantic_core", "ruamel"},
     "remit.boundary.filters": {"pyseccomp"},
+    "remit.evidence.keys": {"cryptography"},
+    "remit.evidence.signatures": {"cryptography"},
     "remit.cli.completion": {"shtab"},
     "remit.demo": {"asyncssh"},
 }
@@ -166,14 +168,19 @@ def begins_with_docstring(path: Path) -> bool:
     return ast.get_docstring(tree) is not None and tree.body[0].lineno == 1
 
 
-# Stands before every other importer, and is inherited by all the processes that `remit run` forks.
+# Stands before every other importer, and is inherited by all the processes that `remit run` forks. The notary alone
+# may import more: it signs beside the agent, not before it.
 WATCHED_RUN = """
-import importlib.abc, sys
+import ctypes, importlib.abc, sys
+
+libc = ctypes.CDLL(None)
 
 class Standard(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
         top = name.partition(".")[0]
-        if top != "remit" and top not in sys.stdlib_module_names:
+        libc.prctl(16, name_of_process := ctypes.create_string_buffer(16))  # PR_GET_NAME; /proc is closed to the notary
+        notary = name_of_process.value == b"remit-notary"
+        if top != "remit" and top not in sys.stdlib_module_names and not notary:
             raise ImportError(f"not of the standard library: {name}")
         return None
 
@@ -208,3 +215,4 @@ def test_from_run_to_the_end_of_the_session_nothing_from_outside_is_imported(tmp
     # An engine or supervisor that had met a forbidden import would have left a loss behind.
     text = "".join(path.read_text(encoding="utf-8") for path in sorted((tmp_path / "second").glob("segment-*.jsonl")))
     assert '"kind":"loss"' not in text
+    assert '"kind":"unsigned"' not in text

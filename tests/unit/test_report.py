@@ -111,3 +111,21 @@ def test_times_and_strings() -> None:
     marked = "\N{REPLACEMENT CHARACTER}"
     assert printable("a\x1b[0m\u202e\u200b\udcff\nb é 漢") == f"a{marked}[0m{marked}{marked}{marked}{marked}b é 漢"
     assert printable("x" * 300) == "x" * 200 + "..."
+
+
+def test_losses_make_the_steps_unknown_in_which_they_fell_and_no_other(tmp_path: Path) -> None:
+    book = Playbook().step("a").end_step("a").step("b")
+    book.add("loss", **{"class": "exec"}, count=3, reason="no space for evidence", since=1, steps=["a"])
+    report = build_report(book.end_step("b").end().write(tmp_path))
+    assert [(step["id"], step["state"], step["lost"]) for step in report["steps"]] == [
+        ("a", "unknown", 3),
+        ("b", "in-scope", 0),
+    ]
+    assert report["lost"] == {"exec": 3}
+
+
+def test_an_evidence_that_is_not_signed_to_its_end_is_a_gap(tmp_path: Path) -> None:
+    report = build_report(Playbook().add("unsigned", reason="the notary died").end().write(tmp_path))
+    (gap,) = [gap for gap in report["gaps"] if gap["name"] == "evidence-unsigned"]
+    assert (gap["kind"], gap["accepted"]) == ("sight", False)
+    assert gap["reason"].endswith("the notary died")

@@ -85,6 +85,8 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("network: {connect: [{cidr: '::ffff:1.2.3.4', port: 3}]}", (3, 28), "IPv4 address inside IPv6", "IPv4"),
     ("network: {connect: [{cidr: ::1, port: 9-8}]}", (3, 39), "runs backwards: 9-8", "8-9"),
     ("network: {connect: [{cidr: ::1}]}", (3, 21), "missing key: network.connect[0].port", "port"),
+    ("evidence: {when-full: drop}", (3, 23), "evidence.when-full", "end"),
+    ("evidence: {when_full: end}", (3, 12), "when_full", "did you mean when-full?"),
     ("otherwise: ask", (3, 12), "otherwise: not supported yet: ask", "leave"),
     ("otherwise: record", (3, 12), "otherwise: not supported yet: record", "leave"),
     ("nested-sandbox: userns", (3, 17), "not supported yet: userns", "leave"),

@@ -19,7 +19,7 @@ from typing import Any
 import remit
 from remit import errors
 from remit.boundary.host import Host, find_host, host_to_json
-from remit.evidence.locate import sessions_root
+from remit.evidence.locate import notary_key, sessions_root
 from remit.plan import Plan, plan_from_json
 from remit.scope.default import default_scope
 from remit.scope.read import read_scope_file
@@ -91,6 +91,7 @@ def plan_request(
         "workspace": os.path.realpath(workspace),
         "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
         "outside": outside,
+        "hidden": {"the notary's key": str(notary_key().parent)},
         "accept_gaps": sorted(accept_gaps),
         "host": host_to_json(host),
     }

@@ -37,9 +37,12 @@ def compile_scope(
     *,
     places: Places,
     outside: dict[str, str],
+    hidden: dict[str, str] | None = None,
     accept_gaps: Iterable[str] = (),
 ) -> Plan:
-    """The plan of a scope on a host. `outside` names our own directories, which no writable tree may touch.
+    """The plan of a scope on a host.
+
+    `outside` names our own directories, which no writable tree may touch, `hidden` those that no granted tree may.
 
     Raises ScopeError for what cannot be expressed and BoundaryError for a host that cannot run any plan.
     """
@@ -51,7 +54,8 @@ def compile_scope(
         )
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
-    _refuse_overlap(files, source, outside)
+    _refuse_overlap(files, source, outside, "write", "write into")
+    _refuse_overlap(files, source, hidden or {}, "read", "read")
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -84,6 +88,7 @@ def compile_scope(
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits),
         gaps=find_gaps(host, files, accepted),
+        when_full=scope.evidence.when_full,
     )
 
 
@@ -98,6 +103,7 @@ def main() -> int:
             host_from_json(request["host"]),
             places=find_places(request["workspace"], request["environment"]),
             outside=request["outside"],
+            hidden=request["hidden"],
             accept_gaps=request["accept_gaps"],
         )
     except RemitError as problem:
@@ -119,15 +125,15 @@ def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _refuse_overlap(files: FileGrants, source: Source, outside: dict[str, str]) -> None:
+def _refuse_overlap(files: FileGrants, source: Source, ours: dict[str, str], access: str, do: str) -> None:
     for grant in files.grants:
-        for what, path in outside.items():
+        for what, path in ours.items():
             own = os.path.realpath(path)
-            if "write" in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
+            if access in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
                 place = next((path for path in source.positions if clause(path) == grant.clause), ())
                 raise source.error(
                     place,
-                    f"{grant.clause}: the agent could write into {what}: {grant.path} and {own}",
+                    f"{grant.clause}: the agent could {do} {what}: {grant.path} and {own}",
                     hint="grant a narrower tree, or move the workspace, or choose another directory for it",
                 )
 

@@ -55,6 +55,7 @@ class Ended:
     ended_by: str
     severities: tuple[str, ...]
     denials: int
+    unsigned: str | None  # why the evidence is not signed to its end
 
 
 class Launched:
@@ -64,6 +65,7 @@ class Launched:
         self.session = begun.session
         self.evidence = begun.evidence
         self._engine = begun.engine
+        self._notary = begun.notary
         self._temporary = temporary
         self._supervisor = supervisor
         self._channel = channel
@@ -100,6 +102,7 @@ class Launched:
             shutil.rmtree(self._temporary, ignore_errors=True)
             _reap(self._supervisor)
             _reap(self._engine)
+            _reap(self._notary)
         return Ended(
             self.session,
             self.evidence,
@@ -108,6 +111,7 @@ class Launched:
             message["ended_by"],
             tuple(message["severities"]),
             message["denials"],
+            message["unsigned"],
         )
 
 
@@ -127,8 +131,7 @@ def launch(request: Request, begun: Begun) -> Launched:
         )
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
-    os.close(begun.doorbell)
-    os.close(begun.output)
+    begun.close()
     inside.close()
     if request.harness is not None:
         request.harness.close()
@@ -213,7 +216,7 @@ def _kill_orphans() -> None:
 
 
 def _reap(child: int) -> None:
-    """The engine ends at the end record, or when the supervisor's end of its doorbell is gone."""
+    """Engine and notary end when the supervisor's ends of their pipes are gone."""
     try:
         os.waitpid(child, 0)
     except ChildProcessError:

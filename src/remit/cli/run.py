@@ -95,7 +95,7 @@ def exit_status(ended: Ended, fail_on: str) -> int:
     """What `remit run` returns for a session that ended so."""
     if ended.ended_by.startswith("verdict"):
         return EXIT_VERDICT
-    if ended.ended_by.startswith("compute."):
+    if ended.ended_by.startswith(("compute.", "evidence.")):
         return EXIT_BUDGET
     if fail_on != "never":
         threshold = SEVERITIES.index(fail_on)
@@ -133,9 +133,11 @@ def _write_report(ended: Ended, path: Path) -> None:
 
 
 def _notice(ended: Ended) -> None:
-    """One line on stderr, unless it is a terminal that the command shares: then the report has it."""
+    """A line or two on stderr, unless it is a terminal that the command shares: then the report has it."""
     if os.isatty(2):
         return
+    if ended.unsigned is not None:
+        print(f"remit: evidence is not signed to its end: {ended.unsigned}", file=sys.stderr)
     parts = []
     if ended.severities:
         parts.append(f"{len(ended.severities)} finding{'s' if len(ended.severities) > 1 else ''}")

@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 from remit import __version__
 from remit.boundary.launch import Boundary, start_boundary
 from remit.errors import BoundaryError, RemitError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import proc, process
+from remit.kernel import files, proc, process
 from remit.plan import Plan
 from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
+from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.proof import failures
 
 if TYPE_CHECKING:
@@ -70,20 +72,22 @@ def _supervise(
     gc.enable()
     launcher = os.getppid()
     engine = EnginePipe(begun.doorbell, begun.output)
+    notary = NotaryPipe(begun.heads, begun.signatures)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
-    writer = EvidenceWriter(begun.evidence)
+    writer = EvidenceWriter(begun.evidence, files.allocate)
     boundary = start_boundary(request.plan, temporary_directory, dispositions)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
-    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
+    environment = command_environment(request.plan, request.environment, temporary_directory)
+    redactor = Redactor(environment)
+    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
     _prove_walls(supervisor, request.despite_open_walls)
     _listen_to_launcher(supervisor, channel)
-    environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
     if request.arguments is not None:
         supervisor.start_command(
@@ -108,6 +112,7 @@ def _supervise(
         "ended_by": outcome.ended_by,
         "severities": engine.severities,
         "denials": supervisor.denials,
+        "unsigned": notary.lost,
     }
 
 

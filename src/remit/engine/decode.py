@@ -114,7 +114,10 @@ def _compute(r: Record) -> Event:
 
 
 def _loss(r: Record) -> Event:
-    return Loss(r["n"], r["time"], str(r.get("class") or "other"), int(r.get("count") or 0), r.get("reason") or "")
+    steps = tuple(map(str, r["steps"])) if "steps" in r else None
+    return Loss(
+        r["n"], r["time"], str(r.get("class") or "other"), int(r.get("count") or 0), r.get("reason") or "", steps
+    )
 
 
 def _end(r: Record) -> Event:

@@ -14,10 +14,12 @@ _TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
 
 def sessions_root() -> Path:
     """The directory that holds one evidence directory per session, in the user's state folder."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # A relative XDG path is invalid by its specification; following it would put evidence into the workspace.
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "remit" / "sessions"
+    return _state() / "sessions"
+
+
+def notary_key() -> Path:
+    """The notary's private key, in the user's state folder, in a directory that holds nothing else."""
+    return _state() / "notary" / "key.pem"
 
 
 def name_of(evidence: Path) -> str:
@@ -40,6 +42,13 @@ def find_evidence(name: str) -> Path:
     if not is_path and Path(name).is_dir():
         raise EvidenceError(f"no such session: {name}", hint=f"a directory is named with a slash: ./{name}")
     raise EvidenceError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
+
+
+def _state() -> Path:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # A relative XDG path is invalid by its specification; following it would put evidence into the workspace.
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "remit"
 
 
 def _last() -> Path:

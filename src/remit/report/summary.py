@@ -22,9 +22,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
             for a in timeline.attempts
         ],
         "walls": [_wall(wall, timeline) for wall in header.get("walls", ())],
-        "gaps": [
-            {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")} for gap in header.get("gaps", ())
-        ],
+        "gaps": _gaps(timeline),
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "findings": [
@@ -44,6 +42,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "left_behind_not_looked_at": timeline.left_unseen,
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
+        "redacted": dict(sorted(timeline.redacted.items())),
     }
 
 
@@ -73,6 +72,17 @@ def _session(timeline: Timeline) -> dict[str, Any]:
         "ended": rfc3339(end["time"]) if end else None,
         "closed": "closed" in timeline.counts,
     }
+
+
+def _gaps(timeline: Timeline) -> list[dict[str, Any]]:
+    found = [
+        {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")}
+        for gap in timeline.header.get("gaps", ())
+    ]
+    if timeline.unsigned is not None:
+        reason = f"nothing vouches for the evidence to its end: {timeline.unsigned}"
+        found.append({"name": "evidence-unsigned", "kind": "sight", "accepted": False, "reason": reason})
+    return found
 
 
 def _state(step: StepLine, timeline: Timeline) -> str:

@@ -20,7 +20,7 @@ def render_text(report: Item) -> str:
     said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
-    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running, _left_behind]
+    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _redacted, _left_running, _left_behind]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -140,6 +140,13 @@ def _losses(report: Item) -> Iterator[str]:
         yield "LOST"
     for name, count in report["lost"].items():
         yield f"  {count} event(s) of class {name}"
+
+
+def _redacted(report: Item) -> Iterator[str]:
+    if report["redacted"]:
+        yield "REDACTED BEFORE IT WAS WRITTEN"
+    for rule, count in report["redacted"].items():
+        yield f"  {count} secret(s) by the rule {rule}"
 
 
 def _left_running(report: Item) -> Iterator[str]:

@@ -71,6 +71,8 @@ class Timeline:
     left_running: list[dict[str, str]] = field(default_factory=list)
     left_behind: list[dict[str, str]] = field(default_factory=list)
     left_unseen: int = 0  # trees that were too many to look at
+    redacted: dict[str, int] = field(default_factory=dict)
+    unsigned: str | None = None  # why the notary signed no more
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -82,11 +84,13 @@ def build_timeline(directory: Path | str) -> Timeline:
             f"evidence does not begin with a session's header: {directory}", hint=f"remit verify {directory}"
         )
     timeline = Timeline(header, counts={"session": 1}, last_time=header["time"])
+    _count_redacted(timeline, header)
     attributor = Attributor()
     for record in records:
         kind = record["kind"]
         timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
         timeline.last_time = record["time"]
+        _count_redacted(timeline, record)
         if kind == "finding":
             finding = record["finding"]
             timeline.findings[finding["id"]] = finding
@@ -98,6 +102,8 @@ def build_timeline(directory: Path | str) -> Timeline:
             timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
         elif kind == "end":
             timeline.end = record
+        elif kind == "unsigned":
+            timeline.unsigned = record["reason"]
         event = decode(record)
         if event is not None:
             _take(timeline, attributor, event)
@@ -108,6 +114,11 @@ def rfc3339(nanoseconds: int) -> str:
     """A time as RFC 3339 with nanoseconds, in UTC."""
     moment = datetime.fromtimestamp(nanoseconds // SECOND, UTC)
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % SECOND:09d}Z"
+
+
+def _count_redacted(timeline: Timeline, record: dict[str, Any]) -> None:
+    for rule, count in record.get("redacted", {}).items():
+        timeline.redacted[rule] = timeline.redacted.get(rule, 0) + count
 
 
 def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
@@ -125,9 +136,11 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             ]
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.count
-            for name in attributor.in_force:
-                timeline.steps[name].lost += event.count
-            if not attributor.in_force:
+            steps = attributor.in_force if event.steps is None else event.steps
+            for name in steps:
+                if name in timeline.steps:
+                    timeline.steps[name].lost += event.count
+            if not steps:
                 timeline.lost_outside += event.count
         case End():
             timeline.left_running = [_named(attributor, process) for process in event.left_running]

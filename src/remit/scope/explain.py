@@ -11,6 +11,10 @@ from remit.plan import AddressGrant, Plan
 from remit.scope.presets import PRESETS
 
 _WIDTH = 100
+_WHEN_FULL = {
+    "end": "the session ends  (evidence.when-full)",
+    "mark": "it goes on; what is lost is counted, and its steps are unknown  (evidence.when-full)",
+}
 
 WALLS = {
     "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
@@ -54,6 +58,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
         "After a finding",
         [*(f"{behaviour}: {verdict}  (respond)" for behaviour, verdict in plan.respond.items()), "any other: record"],
     )
+    lines += _section("When there is no space left for evidence", [_WHEN_FULL[plan.when_full]])
     lines += _section("Presets", _presets(plan))
     lines += _section(f"Walls on this host ({host})", _walls(plan))
     lines += _section("Gaps on this host", _gaps(plan), nothing="none")

@@ -71,6 +71,8 @@ GAPS: dict[str, GapKind] = {
         "refused reads are stopped by the kernel without a record",
         "",
     ),
+    # In no plan: whether there is a notary shows only once the agent runs.
+    "evidence-unsigned": GapKind(SIGHT, "the notary is missing or died, so the evidence is not signed to its end", ""),
     "grant-missing": GapKind(SIGHT, "a path that the scope lets the agent read does not exist", ""),
 }
 

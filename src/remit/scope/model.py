@@ -205,6 +205,14 @@ class Environment(_Strict):
     set: dict[EnvironmentName, EnvironmentValue] = {}
 
 
+class Evidence(_Strict):
+    """What happens when the disk has no space left for evidence."""
+
+    when_full: Literal["end", "mark"] = Field(
+        default="end", alias="when-full", description="end the session, or go on and mark what is lost"
+    )
+
+
 class Scope(_Strict):
     """The declared, approved reach of one task."""
 
@@ -230,6 +238,7 @@ class Scope(_Strict):
     otherwise: Annotated[Literal["deny"], _later(("record", "ask"))] = Field(
         default="deny", description="a call that no grant covers"
     )
+    evidence: Evidence = Evidence.model_validate({})
     respond: dict[Behaviour, Verdict] = Field(default={}, description="what to do after a finding; default record")
     accept_gaps: list[GapName] = Field(
         default=[], alias="accept-gaps", description="wall gaps that are accepted, by name"

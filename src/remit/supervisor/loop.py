@@ -18,6 +18,7 @@ from remit.attempts import quick
 from remit.attempts.attempt import Result
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd, process, ptrace
 from remit.plan import Plan
@@ -31,6 +32,8 @@ from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
+from remit.supervisor.losses import Losses
+from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.proof import Proof, describe
@@ -60,12 +63,21 @@ class Supervisor:
     """One session from the first question to the closing record."""
 
     def __init__(
-        self, plan: Plan, temporary_directory: str, boundary: Boundary, writer: EvidenceWriter, engine: EnginePipe
+        self,
+        plan: Plan,
+        temporary_directory: str,
+        boundary: Boundary,
+        writer: EvidenceWriter,
+        engine: EnginePipe,
+        notary: NotaryPipe,
+        redactor: Redactor,
     ) -> None:
         self._plan = plan
         self._boundary = boundary
         self._writer = writer
         self._engine = engine
+        self._notary = notary
+        self._redactor = redactor
         self._selector = selectors.DefaultSelector()
         self._began = time.monotonic()
         self._next_sample = self._began + SAMPLE_SECONDS
@@ -96,6 +108,7 @@ class Supervisor:
         self._child_signal = process.wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
+        self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
             self._selector,
             boundary.channel,
@@ -117,6 +130,7 @@ class Supervisor:
         self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
+        self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
@@ -125,7 +139,7 @@ class Supervisor:
         self.denials += bool(members.get("refused"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
-        return self._writer.append(kind, members)
+        return self._losses.append(kind, self._redactor.members(kind, members))
 
     def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
         """Have attempts made before any program of the agent runs; record and return their results.
@@ -227,9 +241,16 @@ class Supervisor:
             self._sample()
         if self._writer.flush():
             self._engine.ring()
+            self._notary.flushed(self._writer)
+        if not self._writer.full:
+            self._losses.settle()
+        elif self._plan.when_full == "end" and self._outcome is None:
+            self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
         self._next_sample = time.monotonic() + SAMPLE_SECONDS
+        if self._writer.full:
+            self._writer.retry()
         sample = take_sample(self.processes)
         self.record(
             "compute",
@@ -284,6 +305,10 @@ class Supervisor:
             elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
                 self.freeze("engine", verdict["finding"])
                 self.on_freeze(f"the verdict on {verdict['behaviour']}")
+
+    def _notary_ready(self, events: int) -> None:
+        if not self._notary.receive(self._writer):
+            self._selector.unregister(self._notary.answers)
 
     def _questions_ready(self, events: int) -> None:
         if not self._questions.serve():
@@ -372,6 +397,7 @@ class Supervisor:
                 self.processes.forget(process)
         if (persistence := self._persistence.left()) is not None:
             self.record("persistence", **persistence)
+        self._losses.settle()
         status = outcome.status
         self.record(
             "end",
@@ -380,10 +406,12 @@ class Supervisor:
             ended_by=outcome.ended_by,
             left_running=left,
         )
-        self._writer.flush()
+        self._writer.flush_all()
         self._engine.ring()
         self._engine.drain(self._writer)
         self.record("closed", findings=len(self._engine.severities))
+        self._writer.flush()
+        self._notary.finish(self._writer)
         self._control.close()
         self._writer.close()
         for descriptor in self._insiders:

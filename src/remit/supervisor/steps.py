@@ -67,5 +67,8 @@ class Steps:
                 return None
         return held
 
+    def in_force(self) -> tuple[str, ...]:
+        return tuple(self._open)
+
     def is_open(self, step: str) -> bool:
         return step in self._open
