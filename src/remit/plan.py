@@ -41,6 +41,18 @@ class PathGrant:
     clause: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Mask:
+    """A path inside a grant that is taken back from it. kind: `secret` or `protected`.
+
+    `root` is the widest writable tree around it, within which no parent may be moved away; "" when there is none.
+    """
+
+    path: str
+    kind: str
+    root: str
+
+
 @dataclass(frozen=True, slots=True)
 class AddressGrant:
     """TCP addresses the agent may connect to or listen on: a network in CIDR form and an inclusive port range."""
@@ -88,6 +100,7 @@ class Plan:
     landlock_abi: int
     files: tuple[PathGrant, ...]
     secrets: tuple[str, ...]
+    masks: tuple[Mask, ...]
     connect: tuple[AddressGrant, ...]
     listen: tuple[AddressGrant, ...]
     unix: tuple[str, ...]  # path-named sockets of outsiders that may be connected to
@@ -112,6 +125,7 @@ def plan_from_json(data: bytes) -> Plan:
         raise ValueError(f"plan version is not {PLAN_VERSION}: {raw.get('version')}")
     try:
         raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
+        raw["masks"] = tuple(Mask(**m) for m in raw["masks"])
         raw["connect"] = tuple(AddressGrant(**g) for g in raw["connect"])
         raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])

@@ -170,6 +170,46 @@ def test_a_protected_path_inside_a_writable_tree_is_a_gap_existing_or_not(home: 
     assert "protected-inside-grant" not in gaps(compiled(home, "files: {write: [.], protect: [~/.bashrc]}"))
 
 
+MASKING = replace(HOST, mount_masks=True)
+
+
+def test_where_mounts_can_be_had_they_close_both_gaps(home: Path) -> None:
+    work = home / "work"
+    (work / ".env").touch()
+    plan = compiled(home, "files: {write: [.], secrets: [.env, ~/.ssh], protect: [a/b, ~/.bashrc]}", host=MASKING)
+    assert [(mask.path, mask.kind, mask.root) for mask in plan.masks] == [
+        (str(work / ".env"), "secret", str(work)),
+        (str(work / "a/b"), "protected", str(work)),
+    ]
+    assert not gaps(plan).keys() & {"secret-inside-grant", "protected-inside-grant"}
+    assert "masks" in {wall.name for wall in plan.walls}
+    assert plan_from_json(plan_to_json(plan)) == plan
+    plain = compiled(home, "files: {write: [.]}", host=MASKING)
+    assert plain.masks == ()
+    assert "masks" not in {wall.name for wall in plain.walls}
+
+
+def test_a_parent_is_pinned_up_to_the_widest_writable_tree(home: Path) -> None:
+    (home / "work/a/b").mkdir(parents=True)
+    (home / "work/a/b/key").touch()
+    (mask,) = compiled(home, "files: {write: [a/b, .], secrets: [a/b/key]}", host=MASKING).masks
+    assert mask.root == str(home / "work")
+    (mask,) = compiled(home, "files: {write: [], read: [.], secrets: [a/b/key]}", host=MASKING).masks
+    assert mask.root == ""  # nothing can be moved where nothing can be written
+
+
+def test_what_no_mount_can_cover_stays_a_gap(home: Path) -> None:
+    work = home / "work"
+    (work / "key").touch()
+    (work / "second").hardlink_to(work / "key")
+    assert "secret-inside-grant" in gaps(compiled(home, "files: {write: [.], secrets: [key]}", host=MASKING))
+    # The link lies in the workspace and can be replaced; what it means now lies outside.
+    (work / ".git").symlink_to(home / ".ssh")
+    plan = compiled(home, "files: {write: [.], protect: [.git/hooks]}", host=MASKING)
+    (gap,) = (gap for gap in plan.gaps if gap.name == "protected-inside-grant")
+    assert str(work / ".git") in gap.reason
+
+
 @pytest.mark.parametrize(
     ("abi", "expected"),
     [

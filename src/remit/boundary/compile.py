@@ -17,6 +17,7 @@ from typing import Any
 from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
+from remit.boundary.masks import find_masks
 from remit.boundary.strength import find_gaps, find_walls
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
@@ -52,6 +53,7 @@ def compile_scope(
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
     _refuse_overlap(files, source, outside)
+    masks = find_masks(files, possible=host.mount_masks)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -74,6 +76,7 @@ def compile_scope(
         landlock_abi=host.landlock_abi,
         files=files.grants,
         secrets=files.secrets,
+        masks=masks.covered,
         connect=_connect(scope, source),
         listen=_listen(scope),
         unix=_unix(scope, source, places),
@@ -82,8 +85,8 @@ def compile_scope(
         environment=_environment(scope, source, presets, places),
         seccomp=filters.compile_filter(host.machine),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits),
-        gaps=find_gaps(host, files, accepted),
+        walls=find_walls(host, limits, masks),
+        gaps=find_gaps(host, files, masks, accepted),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from remit import __version__
 from remit.boundary.launch import Boundary, start_boundary
+from remit.boundary.mask_mounts import lay_out, remove_placeholders
 from remit.errors import RemitError
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import proc, process
@@ -44,14 +45,16 @@ def main(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> None:
-    """Run one session and exit. Never returns."""
+    """Run one session and exit. Never returns. `placeholders` are taken back at its end."""
     try:
-        message = _supervise(request, begun, temporary_directory, dispositions, channel)
+        message = _supervise(request, begun, temporary_directory, dispositions, channel, placeholders)
     except RemitError as problem:
         message = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
     except Exception as problem:
         message = {"failed": f"the supervisor failed: {problem!r}", "hint": None, "exit_status": 125}
+    remove_placeholders(placeholders)
     try:
         channel.setblocking(True)
         send(channel, message)
@@ -65,6 +68,7 @@ def _supervise(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> dict[str, Any]:
     gc.enable()
     launcher = os.getppid()
@@ -74,11 +78,13 @@ def _supervise(
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
     writer = EvidenceWriter(begun.evidence)
-    boundary = start_boundary(request.plan, temporary_directory, dispositions)
+    covers = lay_out(request.plan.masks, temporary_directory)
+    boundary = start_boundary(request.plan, temporary_directory, dispositions, covers)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
+    supervisor.masks.placeholders = placeholders
     supervisor.record("session", **_header(request, begun.session, boundary, launcher))
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)

@@ -14,6 +14,7 @@ _WIDTH = 100
 
 WALLS = {
     "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
+    "masks": "secrets and protected paths inside granted trees are covered by mounts of the session's own",
     "tcp": "no TCP connect or bind of the agent's own (Landlock)",
     "device-ioctl": "no ioctl on devices outside the grants (Landlock)",
     "signals": "no signal leaves the session (Landlock)",
@@ -44,6 +45,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section("It may run, and read", _files(plan, "execute"))
     lines += _section("It may only read", _files(plan, "read"))
     lines += _section("It never reads", (f"{path}  (files.secrets)" for path in plan.secrets))
+    lines += _section("Inside what it may reach, it is kept from", _masks(plan))
     lines += _section("It may connect to", _addresses(plan.connect), nothing="nothing  (network.connect)")
     lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
     lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
@@ -90,6 +92,14 @@ def _files(plan: Plan, kind: str) -> Iterator[str]:
             yield f"{grant.path}{runs}  ({grant.clause})"
     for clause, paths in together.items():
         yield f"{' '.join(paths)}  ({clause})"
+
+
+def _masks(plan: Plan) -> Iterator[str]:
+    for mask in plan.masks:
+        if mask.kind == "secret":
+            yield f"{mask.path}: hidden  (files.secrets)"
+        else:
+            yield f"{mask.path}: read-only, and not to be made where it is missing  (files.protect)"
 
 
 def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:

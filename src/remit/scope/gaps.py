@@ -42,18 +42,23 @@ GAPS: dict[str, GapKind] = {
     ),
     "secret-inside-grant": GapKind(
         WALL,
-        "a secret lies inside a granted tree, and Landlock cannot take back a part of what it grants",
-        "move the secret out of the granted tree, or grant narrower paths",
+        "a secret lies inside a granted tree, and no mount can cover it here: Landlock takes back no part of a grant",
+        "move the secret out of the granted tree, or run where user namespaces are allowed",
     ),
     "protected-inside-grant": GapKind(
         WALL,
-        "a protected path lies inside a writable tree, and Landlock cannot take back a part of what it grants",
-        "grant narrower paths in files.write",
+        "a protected path lies inside a writable tree, and no mount can cover it here: Landlock takes back no part",
+        "grant narrower paths in files.write, or run where user namespaces are allowed",
     ),
     "metadata-unwalled": GapKind(
         WALL,
         "chmod, chown, utime and extended attributes of this user's files outside the grants are not walled",
         "run the agent as a user of its own",
+    ),
+    "proc-readable": GapKind(
+        WALL,
+        "/proc is granted for reading, so the command lines of other processes can be read",
+        "put no secret on a command line, or run the agent as a user of its own with /proc mounted hidepid=2",
     ),
     "terminals-shared": GapKind(
         WALL,

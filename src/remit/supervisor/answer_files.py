@@ -62,12 +62,23 @@ def resolve(pid: int, directory: int, asked: str, flags: int = 0) -> tuple[str, 
 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
-    """The clause that grants `access` on `path`, or None."""
+    """The clause that grants `access` on `path`, or None; a mask takes back what a grant gives."""
+    if masked(desk, path, access) is not None:
+        return None
     for grant in desk.plan.files:
         if access in grant.access:
             root = grant.path.replace("$TMPDIR", desk.temporary_directory)
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 return grant.clause
+    return None
+
+
+def masked(desk: Desk, path: str, access: str) -> str | None:
+    """The clause of a mask that keeps `access` from `path`, or None."""
+    for mask in desk.plan.masks:
+        place = mask.path.replace("$TMPDIR", desk.temporary_directory)
+        if (mask.kind == "secret" or access == "write") and (path == place or path.startswith(place + "/")):
+            return "files.secrets" if mask.kind == "secret" else "files.protect"
     return None
 
 
@@ -113,6 +124,11 @@ def _resolve_existing(path: str, no_follow: int, pid: int) -> str:
 
 def _record_open(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
     clause = granted(desk, path, "write")
+    hidden = masked(desk, path, "write")
+    if hidden is not None:
+        error = errno.EACCES if hidden == "files.secrets" else errno.EROFS
+        _record(desk, "open", process, asked, path, flags, error, hidden, wall="masks")
+        return
     if clause is None and not found and not flags & os.O_CREAT:
         return  # nothing there to write to: a search, not an act
     _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause)

@@ -30,6 +30,7 @@ from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.flows import sample_flows
 from remit.supervisor.images import ExecStops
+from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
@@ -80,6 +81,7 @@ class Supervisor:
         self.processes.set_zygote(boundary.zygote)
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
+        self.masks = MaskWatch(plan.masks, temporary_directory, boundary, self.record)
         desk = Desk(plan, temporary_directory, self.processes, self.record)
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
@@ -208,6 +210,9 @@ class Supervisor:
             self.record("flow", **flow)
         if self._plan.limits.processes and self.processes.expected() >= self._plan.limits.processes:
             self.processes.reconcile(self._responder.descendants())
+        bare = self.masks.check()
+        if bare is not None and self._outcome is None:
+            self.kill("supervisor", ended_by=f"a mask came off: {bare}")
         clause = exceeded(sample, self._plan.limits, self._began)
         if clause is not None and self._outcome is None:
             self.kill("budget", ended_by=clause)
