@@ -61,6 +61,7 @@ class AddressGrant:
     first_port: int
     last_port: int
     clause: str
+    own: bool = False  # only where the session itself listens
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("compute: {wall: 20}", (3, 17), "compute.wall: not a duration: 20", "20m"),
     ("compute: {gpu: 5m}", (3, 16), "not supported yet", "gpu: 0"),
     ("network: {connect: [{cidr: 10.0.0.1/8, port: 3}]}", (3, 28), "bits beyond its length", "10.0.0.0/8"),
-    ("network: {connect: [{cidr: self, port: 3}]}", (3, 28), "not supported yet: self", "127.0.0.0/8"),
+    ("network: {connect: [{cidr: selfish, port: 3}]}", (3, 28), "not a network", "10.0.0.0/8"),
     ("network: {connect: [{cidr: example.com, port: 3}]}", (3, 28), "not a network", "10.0.0.0/8"),
     ("network: {connect: [{cidr: '::ffff:1.2.3.4', port: 3}]}", (3, 28), "IPv4 address inside IPv6", "IPv4"),
     ("network: {connect: [{cidr: ::1, port: 9-8}]}", (3, 39), "not a port range", "65535"),

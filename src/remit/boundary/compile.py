@@ -26,10 +26,11 @@ from remit.scope.document import Path, Source
 from remit.scope.model import Scope
 from remit.scope.parse import ParsedScope, clause, parse_scope
 from remit.scope.presets import Preset, find_preset
-from remit.scope.values import ValueProblem
+from remit.scope.values import SELF, ValueProblem
 from remit.scope.variables import Places, expand_paths, expand_text, find_places
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def compile_scope(
@@ -141,7 +142,8 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
         place: Path = ("network", "connect", index)
         if grant.port[0] == 0:
             raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
-        grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
+        own = grant.cidr == SELF
+        grants += [AddressGrant(cidr, *grant.port, clause(place), own) for cidr in (LOOPBACK if own else (grant.cidr,))]
     return tuple(grants)
 
 
@@ -149,8 +151,14 @@ def _listen(scope: Scope) -> tuple[AddressGrant, ...]:
     return tuple(
         AddressGrant(cidr, *grant.port, clause(("network", "listen", index)))
         for index, grant in enumerate(scope.network.listen)
-        for cidr in ((grant.cidr,) if grant.cidr else EVERYWHERE)
+        for cidr in _listening_networks(grant.cidr)
     )
+
+
+def _listening_networks(cidr: str | None) -> tuple[str, ...]:
+    if cidr == SELF:
+        return LOOPBACK
+    return EVERYWHERE if cidr is None else (cidr,)
 
 
 def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ import stat
 import struct
 import threading
 
+from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -27,7 +28,8 @@ def serve(channel: socket.socket) -> None:
     """Answer the supervisor's requests until it hangs up.
 
     A request is {id, do: connect | bind | listen | cancel, address: hex of a struct sockaddr, …} with the socket, and
-    for path-named addresses the agent's directory, as descriptors. The reply is {id, errno, …}.
+    for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
+    sockets and then the listeners. The reply is {id, errno, …}.
     """
     deputy = _Deputy(channel)
     receiver = Receiver(channel)
@@ -51,7 +53,8 @@ class _Deputy:
         if operation == "cancel":
             self._cancel(number)
             return
-        directory = descriptors[1] if len(descriptors) > 1 else None
+        more = descriptors[1:]
+        directory = more[0] if "path" in request else None
         try:
             connection = socket.socket(fileno=descriptors[0])
         except OSError as problem:  # the agent named a descriptor that is no socket
@@ -60,7 +63,7 @@ class _Deputy:
             self._reply(number, {"errno": problem.errno or errno.EIO})
             return
         if operation == "connect":
-            self._start_connect(number, connection, directory, request)
+            self._start_connect(number, connection, more, request)
             return
         try:
             if operation == "bind":
@@ -70,8 +73,7 @@ class _Deputy:
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
         connection.close()
-        if directory is not None:
-            os.close(directory)
+        _close(more)
         self._reply(number, outcome)
 
     def _bind(self, connection: socket.socket, directory: int | None, request: Message) -> Message:
@@ -96,32 +98,35 @@ class _Deputy:
             os.close(place)
         return {"errno": error}
 
-    def _start_connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+    def _start_connect(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         with self._lock:
             full = len(self._working) >= WORKERS_MAX
             if not full:
                 self._working[number] = connection
         if full:
-            self._turn_away(number, connection, directory)
+            self._turn_away(number, connection, more)
             return
-        worker = threading.Thread(target=self._connect, args=(number, connection, directory, request), daemon=True)
+        worker = threading.Thread(target=self._connect, args=(number, connection, more, request), daemon=True)
         try:
             worker.start()
         except RuntimeError:  # no more threads for this user
             with self._lock:
                 del self._working[number]
-            self._turn_away(number, connection, directory)
+            self._turn_away(number, connection, more)
 
-    def _turn_away(self, number: int, connection: socket.socket, directory: int | None) -> None:
+    def _turn_away(self, number: int, connection: socket.socket, more: tuple[int, ...]) -> None:
         connection.close()
-        if directory is not None:
-            os.close(directory)
+        _close(more)
         self._reply(number, {"errno": errno.EAGAIN})
 
-    def _connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+    def _connect(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         try:
             if "path" in request:
-                outcome = _connect_path(connection, directory, request, self._own)
+                outcome = _connect_path(connection, more[0], request, self._own)
+            elif "own" in request:
+                tables, held = more[: request["own"]], more[request["own"] :]
+                error = connect_own(connection, bytes.fromhex(request["address"]), tables, held)
+                outcome = {"errno": error, "refused": error == errno.EACCES}
             else:
                 address = bytes.fromhex(request["address"])
                 outcome = {"errno": socket_call("connect", connection.fileno(), address)}
@@ -133,8 +138,7 @@ class _Deputy:
             del self._working[number]
         # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
         connection.close()
-        if directory is not None:
-            os.close(directory)
+        _close(more)
         self._reply(number, outcome)
 
     def _cancel(self, number: int) -> None:
@@ -152,7 +156,7 @@ class _Deputy:
             send(self._channel, {"id": number, **outcome})
 
 
-def _connect_path(connection: socket.socket, directory: int | None, request: Message, own: OwnSockets) -> Message:
+def _connect_path(connection: socket.socket, directory: int, request: Message, own: OwnSockets) -> Message:
     """Connect to a path-named socket if this session has bound it or the scope grants its path."""
     path = os.fsencode(request["path"])
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
@@ -170,6 +174,11 @@ def _connect_path(connection: socket.socket, directory: int | None, request: Mes
         return {"errno": 0, "path": resolved}
     finally:
         os.close(opened)
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _listen(connection: socket.socket, request: Message) -> Message:

@@ -109,7 +109,8 @@ def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:
         )
         if grant.last_port == 0:
             ports = "0: bound to a free port, not listening"
-        yield f"{grant.cidr} port {ports}  ({grant.clause})"
+        own = ", where this session listens" if grant.own else ""
+        yield f"{grant.cidr} port {ports}{own}  ({grant.clause})"
 
 
 def _limits(plan: Plan) -> Iterator[str]:

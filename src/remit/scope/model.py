@@ -141,14 +141,14 @@ class Processes(_Strict):
 
 
 class Connect(_Strict):
-    """TCP addresses that the agent may connect to."""
+    """TCP addresses that the agent may connect to; `cidr: self` is loopback where this session itself listens."""
 
     cidr: Cidr
     port: Ports
 
 
 class Listen(_Strict):
-    """TCP addresses that the agent may listen on; without cidr, all of this host's.
+    """TCP addresses that the agent may listen on; without cidr, all of this host's; `cidr: self` is loopback.
 
     Port 0 lets a socket be bound to any free port; to listen, the port it got must be granted too.
     """

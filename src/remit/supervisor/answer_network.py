@@ -12,13 +12,14 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from remit.kernel import pidfd, proc
+from remit.kernel import pidfd, proc, tcp_table
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
 from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.own_ports import OwnPorts
 from remit.supervisor.processes import Process
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
@@ -48,6 +49,7 @@ class NetworkAnswers:
         self._desk = desk
         self._deputy = deputy
         self._respond = respond
+        self._own_ports = OwnPorts(desk.processes)
         self._connect = GrantTable(desk.plan.connect)
         self._listen = GrantTable(desk.plan.listen)
         self.connections: dict[tuple[str, int], Address] = {}  # (process, descriptor) -> peer, for flow samples
@@ -59,6 +61,8 @@ class NetworkAnswers:
             grant = self._connect.covering(address)
             if grant is None:
                 return self._refuse("connect", process, address, "network.connect")
+            if grant.own:
+                return self._connect_own(process, question, address, raw, grant.clause)
             return self._delegate("connect", process, question, address, raw, grant.clause)
         if address.family == "unix":
             return self._delegate("connect", process, question, address, raw, "network.unix")
@@ -98,7 +102,8 @@ class NetworkAnswers:
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
             clause = grant.clause
         request: Message = {"do": "listen", "backlog": _signed(question.arguments[1])}
-        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen")
+        inode = os.fstat(taken).st_ino
+        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", inode=inode)
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -136,6 +141,22 @@ class NetworkAnswers:
                 os.close(taken)
         return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
 
+    def _connect_own(self, process: Process, question: Question, address: Address, raw: bytes, clause: str) -> Answer:
+        """A port of loopback, if every socket that listens there is the session's own."""
+        taken = _take(process, question)
+        tables = tcp_table.open_tables()
+        held = self._own_ports.hold(raw, tables)
+        if held:
+            request: Message = {"do": "connect", "address": raw.hex(), "own": len(tables)}
+            self._ask(request, (taken, *tables, *held), process, question, address, clause, "connect")
+            return Later()
+        for number in (taken, *tables):
+            os.close(number)
+        if held is None:
+            return self._refuse("connect", process, address, clause)
+        self._record("connect", process, address, errno.ECONNREFUSED, False, "", clause)
+        return Fail(errno.ECONNREFUSED)
+
     def _delegate(
         self, operation: str, process: Process, question: Question, address: Address, raw: bytes, clause: str
     ) -> Answer:
@@ -167,6 +188,7 @@ class NetworkAnswers:
         clause: str,
         kind: str,
         operation: str | None = None,
+        inode: int | None = None,
     ) -> None:
         more = {"operation": operation or kind} if kind == "bind" else {}
 
@@ -174,9 +196,14 @@ class NetworkAnswers:
             error = int(outcome["errno"])
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections[process.identity, question.arguments[0] & _LOW] = address
-            wall = "unix-sockets" if outcome.get("refused") else self._landlock_wall(kind, question, address, error)
+            if outcome.get("refused"):
+                wall = "unix-sockets" if address.family == "unix" else "addresses"
+            else:
+                wall = self._landlock_wall(kind, question, address, error)
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
+            if inode is not None and error == 0:
+                self._own_ports.add(inode, process, _signed(question.arguments[0]))
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
