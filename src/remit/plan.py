@@ -55,7 +55,7 @@ class Mask:
 
 @dataclass(frozen=True, slots=True)
 class AddressGrant:
-    """TCP addresses the agent may connect to or listen on: a network in CIDR form and an inclusive port range."""
+    """Addresses the agent may connect to, send to or listen on: a network in CIDR form and an inclusive port range."""
 
     cidr: str
     first_port: int
@@ -103,6 +103,7 @@ class Plan:
     secrets: tuple[str, ...]
     masks: tuple[Mask, ...]
     connect: tuple[AddressGrant, ...]
+    udp: tuple[AddressGrant, ...]
     listen: tuple[AddressGrant, ...]
     unix: tuple[str, ...]  # path-named sockets of outsiders that may be connected to
     gpu: bool  # may device nodes of the class gpu be opened
@@ -128,6 +129,7 @@ def plan_from_json(data: bytes) -> Plan:
         raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
         raw["masks"] = tuple(Mask(**m) for m in raw["masks"])
         raw["connect"] = tuple(AddressGrant(**g) for g in raw["connect"])
+        raw["udp"] = tuple(AddressGrant(**g) for g in raw["udp"])
         raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["unix"] = tuple(raw["unix"])

@@ -170,6 +170,22 @@ def test_a_protected_path_inside_a_writable_tree_is_a_gap_existing_or_not(home: 
     assert "protected-inside-grant" not in gaps(compiled(home, "files: {write: [.], protect: [~/.bashrc]}"))
 
 
+def test_udp_is_granted_by_address_and_changes_the_filter(home: Path) -> None:
+    plan = compiled(home, "network: {udp: [{cidr: 192.0.2.53, port: 53}]}")
+    assert [(grant.cidr, grant.first_port, grant.clause) for grant in plan.udp] == [
+        ("192.0.2.53/32", 53, "network.udp[0]")
+    ]
+    assert plan.seccomp != compiled(home).seccomp
+    assert "whose a UDP port is" in refused(home, "network: {udp: [{cidr: self, port: 53}]}").message
+    assert "port 0" in refused(home, "network: {udp: [{cidr: 192.0.2.53, port: 0}]}").message
+
+
+def test_self_is_loopback_of_both_families_and_only_for_connect_the_sessions_own(home: Path) -> None:
+    plan = compiled(home, "network: {connect: [{cidr: self, port: 80}], listen: [{cidr: self, port: 80}]}")
+    assert [(grant.cidr, grant.own) for grant in plan.connect] == [("127.0.0.0/8", True), ("::1/128", True)]
+    assert [(grant.cidr, grant.own) for grant in plan.listen] == [("127.0.0.0/8", False), ("::1/128", False)]
+
+
 MASKING = replace(HOST, mount_masks=True)
 
 

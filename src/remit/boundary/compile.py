@@ -79,12 +79,13 @@ def compile_scope(
         secrets=files.secrets,
         masks=masks.covered,
         connect=_connect(scope, source),
+        udp=_udp(scope, source),
         listen=_listen(scope),
         unix=_unix(scope, source, places),
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine),
+        seccomp=filters.compile_filter(host.machine, datagrams=bool(scope.network.udp)),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits, masks),
         gaps=find_gaps(host, files, masks, accepted),
@@ -144,6 +145,20 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
             raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
         own = grant.cidr == SELF
         grants += [AddressGrant(cidr, *grant.port, clause(place), own) for cidr in (LOOPBACK if own else (grant.cidr,))]
+    return tuple(grants)
+
+
+def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+    grants = []
+    for index, grant in enumerate(scope.network.udp):
+        place: Path = ("network", "udp", index)
+        if grant.cidr == SELF:
+            raise source.error(
+                (*place, "cidr"), f"{clause(place)}.cidr: nobody can say whose a UDP port is: self", hint="127.0.0.1"
+            )
+        if grant.port[0] == 0:
+            raise source.error((*place, "port"), f"{clause(place)}.port: nobody answers on port 0", hint="1-65535")
+        grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
     return tuple(grants)
 
 

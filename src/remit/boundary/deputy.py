@@ -1,4 +1,4 @@
-"""The deputy does the agent's connects, binds and listens, under the agent's own scope and with nothing more.
+"""The deputy does the agent's connects, binds, listens and sends, under the agent's own scope and with nothing more.
 
 It is a process beneath Landlock layer one with the agent's uid, and it acts on a descriptor and an address that the
 supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers, because any of them may
@@ -17,6 +17,7 @@ import threading
 
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
+from remit.boundary.sends import send_messages
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
 
@@ -27,9 +28,9 @@ _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 def serve(channel: socket.socket) -> None:
     """Answer the supervisor's requests until it hangs up.
 
-    A request is {id, do: connect | bind | listen | cancel, address: hex of a struct sockaddr, …} with the socket, and
-    for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then the listeners. The reply is {id, errno, …}.
+    A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
+    socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
+    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
     """
     deputy = _Deputy(channel)
     receiver = Receiver(channel)
@@ -46,6 +47,8 @@ class _Deputy:
         self._channel = channel
         self._lock = threading.Lock()
         self._working: dict[int, socket.socket] = {}
+        self._sending: set[int] = set()
+        self._cancelled: set[int] = set()  # sends whose caller has died
         self._own = OwnSockets()
 
     def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
@@ -62,8 +65,8 @@ class _Deputy:
                 os.close(descriptor)
             self._reply(number, {"errno": problem.errno or errno.EIO})
             return
-        if operation == "connect":
-            self._start_connect(number, connection, more, request)
+        if operation in ("connect", "send"):
+            self._start(number, connection, more, request)
             return
         try:
             if operation == "bind":
@@ -98,20 +101,23 @@ class _Deputy:
             os.close(place)
         return {"errno": error}
 
-    def _start_connect(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
+    def _start(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         with self._lock:
             full = len(self._working) >= WORKERS_MAX
             if not full:
                 self._working[number] = connection
+                if request["do"] == "send":
+                    self._sending.add(number)
         if full:
             self._turn_away(number, connection, more)
             return
-        worker = threading.Thread(target=self._connect, args=(number, connection, more, request), daemon=True)
+        worker = threading.Thread(target=self._work, args=(number, connection, more, request), daemon=True)
         try:
             worker.start()
         except RuntimeError:  # no more threads for this user
             with self._lock:
                 del self._working[number]
+                self._sending.discard(number)
             self._turn_away(number, connection, more)
 
     def _turn_away(self, number: int, connection: socket.socket, more: tuple[int, ...]) -> None:
@@ -119,13 +125,15 @@ class _Deputy:
         _close(more)
         self._reply(number, {"errno": errno.EAGAIN})
 
-    def _connect(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
+    def _work(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         try:
-            if "path" in request:
+            if request["do"] == "send":
+                outcome = send_messages(connection, request, lambda: number not in self._cancelled)
+            elif "path" in request:
                 outcome = _connect_path(connection, more[0], request, self._own)
             elif "own" in request:
-                tables, held = more[: request["own"]], more[request["own"] :]
-                error = connect_own(connection, bytes.fromhex(request["address"]), tables, held)
+                tables, own = more[: request["own"]], frozenset(request["listeners"])
+                error = connect_own(connection, bytes.fromhex(request["address"]), tables, own)
                 outcome = {"errno": error, "refused": error == errno.EACCES}
             else:
                 address = bytes.fromhex(request["address"])
@@ -136,6 +144,8 @@ class _Deputy:
             outcome = {"errno": errno.EIO, "refused": True}
         with self._lock:
             del self._working[number]
+            self._sending.discard(number)
+            self._cancelled.discard(number)
         # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
         connection.close()
         _close(more)
@@ -145,7 +155,9 @@ class _Deputy:
         """The caller died: break its connect off so that the worker is free again."""
         with self._lock:
             connection = self._working.get(number)
-            if connection is not None:
+            if connection is not None and number in self._sending:
+                self._cancelled.add(number)  # others may go on with this socket
+            elif connection is not None:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:

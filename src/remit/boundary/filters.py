@@ -44,8 +44,11 @@ class Rule:
     errno: int | None = None
 
 
-def compile_filter(machine: str) -> str:
-    """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it."""
+def compile_filter(machine: str, *, datagrams: bool = False) -> str:
+    """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
+
+    `datagrams`: UDP sockets may exist, so every send whose address the filter cannot see must ask.
+    """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
     try:
@@ -53,7 +56,7 @@ def compile_filter(machine: str) -> str:
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        return base64.b64encode(_export(pyseccomp, machine)).decode()
+        return base64.b64encode(_export(pyseccomp, machine, RULES + (DATAGRAMS if datagrams else ()))).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -143,9 +146,24 @@ NETWORK = (
     *_each("sendmmsg", _bits(3, MSG_FASTOPEN)),
 )
 
+# sendmsg keeps its address in memory, and whether there is one.
+DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
+
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+
+IPPROTO_IP, IPPROTO_IPV6 = 0, 41
+IP_OPTIONS, IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR = 4, 5, 6, 57
+
+# A source route sends packets somewhere else than to the address that was judged (ip(7), ipv6(7)).
+ROUTES = (
+    Rule("setsockopt", (_equal(1, IPPROTO_IP), _equal(2, IP_OPTIONS))),
+    *(
+        Rule("setsockopt", (_equal(1, IPPROTO_IPV6), _equal(2, option)))
+        for option in (IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR)
+    ),
+)
 
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
@@ -193,6 +211,7 @@ RULES: tuple[Rule, ...] = (
     *OPENS,
     *SOCKETS,
     *NETWORK,
+    *ROUTES,
     *NARROW,
     *NEIGHBOURS,
     *DANGEROUS,
@@ -219,7 +238,7 @@ def _architecture(pyseccomp: Any, machine: str) -> int:
     return value
 
 
-def _export(pyseccomp: Any, machine: str) -> bytes:
+def _export(pyseccomp: Any, machine: str, rules: tuple[Rule, ...]) -> bytes:
     # Level 5 knows user notification. Set, not probed: the bytes must not depend on where they are compiled.
     pyseccomp.set_api(5)
     compiled = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
@@ -235,7 +254,7 @@ def _export(pyseccomp: Any, machine: str) -> bytes:
         ABOVE: pyseccomp.GT,
         EXACT: pyseccomp.EQ,
     }
-    for rule in RULES:
+    for rule in rules:
         if resolve(pyseccomp, machine, rule.name) is None:
             continue  # fork, open and their like do not exist on aarch64
         number = pyseccomp.resolve_syscall(native, rule.name)

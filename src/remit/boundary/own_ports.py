@@ -1,17 +1,16 @@
 """Connects to a server of the session's own, and to nobody who takes its port meanwhile.
 
-Whoever calls gives the listening sockets along. They are held while the connect is under way, so that closing them does
-not free their port for somebody else; who listens is looked at before and after.
+Whoever calls gives the listening sockets along. They stay open while the connect is under way, so that closing them
+does not free their port for somebody else; who listens is looked at before and after.
 """
 
 from __future__ import annotations
 
 import errno
-import os
 import select
 import socket
 import struct
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from remit.kernel.libc import socket_call
 from remit.kernel.tcp_table import listeners
@@ -21,12 +20,11 @@ _UNSPECIFIED = struct.pack("=H14x", socket.AF_UNSPEC)
 _HANDSHAKE_MILLISECONDS = 3000
 
 
-def connect_own(end: socket.socket, address: bytes, tables: Sequence[int], held: Sequence[int]) -> int:
-    """Connect `end` to `address` if nobody but `held` listens there; the errno, EACCES when somebody else does.
+def connect_own(end: socket.socket, address: bytes, tables: Sequence[int], own: Set[int]) -> int:
+    """Connect `end` to `address` if only the inodes `own` listen there; the errno, EACCES when somebody else does.
 
     `tables` are descriptors of the kernel's tables, which the walls of this process may not let it open.
     """
-    own = {os.fstat(descriptor).st_ino for descriptor in held}
     if not _only(own, address, tables):
         return errno.EACCES
     error = socket_call("connect", end.fileno(), address)
@@ -50,6 +48,6 @@ def connect_own(end: socket.socket, address: bytes, tables: Sequence[int], held:
     return error
 
 
-def _only(own: set[int], address: bytes, tables: Sequence[int]) -> bool:
+def _only(own: Set[int], address: bytes, tables: Sequence[int]) -> bool:
     found = listeners(address, tables)
     return bool(found) and found <= own

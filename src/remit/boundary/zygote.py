@@ -12,6 +12,7 @@ import select
 import signal
 import socket
 import stat
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,6 +63,8 @@ def run(
         apply.restrict_agent_layer(plan, temporary_directory)
         children = _ChildSignal()
         apply.set_limits(plan)
+        # Put up in one thread, for the filter may ask about handing over descriptors, and nobody has its listener yet.
+        handing_over = _HandOver(channel)
         listener, killable = apply.install_filter(plan)
     except BoundaryError as problem:
         send(channel, {"failed": problem.message, "hint": problem.hint})
@@ -70,13 +73,34 @@ def run(
         send(channel, {"failed": f"cannot set up the boundary: {problem}", "hint": None})
         os._exit(1)
     handed = (listener, *own)
-    send(channel, {"ready": True, "deputy": deputy_pid, "killable": killable, "descriptors": len(handed)}, handed)
+    handing_over.send({"ready": True, "deputy": deputy_pid, "killable": killable}, handed)
     for descriptor in handed:
         os.close(descriptor)
     try:
         _serve(channel, children, dispositions, bool(covers))
     finally:
         os._exit(0)
+
+
+class _HandOver:
+    """A thread that is beneath every wall but the filter, which holds the thread that installs it. Sends once."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._message: tuple[Message, tuple[int, ...]] | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def send(self, message: Message, descriptors: tuple[int, ...]) -> None:
+        self._message = ({**message, "descriptors": len(descriptors)}, descriptors)
+        self._ready.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._ready.wait()
+        if self._message is not None:
+            send(self._channel, *self._message)
 
 
 def _become_deputy(channel: socket.socket, deputy_channel: socket.socket) -> None:

@@ -22,7 +22,7 @@ WALLS = {
     "addresses": "connect, bind and listen are checked against the grants, and done on the agent's behalf",
     "unix-sockets": "path-named sockets of outsiders are checked against the grants",
     "images": "what really runs is read at exec; memory files and loaders given a program are refused",
-    "socket-kinds": "only TCP, unix stream and netlink sockets can be made (seccomp)",
+    "socket-kinds": "only TCP, unix stream, netlink and, where granted, UDP sockets can be made (seccomp)",
     "system-calls": "dangerous system calls stop, and foreign call tables are killed (seccomp)",
     "privileges": "no program gains privileges (no_new_privs)",
     "environment": "only granted environment variables are passed on",
@@ -47,6 +47,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section("It never reads", (f"{path}  (files.secrets)" for path in plan.secrets))
     lines += _section("Inside what it may reach, it is kept from", _masks(plan))
     lines += _section("It may connect to", _addresses(plan.connect), nothing="nothing  (network.connect)")
+    lines += _section("It may send to over UDP", _addresses(plan.udp), nothing="nobody  (network.udp)")
     lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
     lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
     lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])

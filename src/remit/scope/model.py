@@ -147,6 +147,13 @@ class Connect(_Strict):
     port: Ports
 
 
+class Udp(_Strict):
+    """UDP addresses that the agent may send to, such as a resolver's port 53."""
+
+    cidr: Cidr
+    port: Ports
+
+
 class Listen(_Strict):
     """TCP addresses that the agent may listen on; without cidr, all of this host's; `cidr: self` is loopback.
 
@@ -158,9 +165,10 @@ class Listen(_Strict):
 
 
 class Network(_Strict):
-    """TCP grants, and path-named unix sockets outside the workspace."""
+    """TCP and UDP grants, and path-named unix sockets outside the workspace."""
 
     connect: list[Connect] = []
+    udp: list[Udp] = []
     listen: list[Listen] = []
     unix: list[PathText] = []
 

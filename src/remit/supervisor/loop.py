@@ -22,6 +22,7 @@ from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
 from remit.supervisor.answer_network import NetworkAnswers
+from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.connections import Connection, Watch
@@ -85,9 +86,10 @@ class Supervisor:
         desk = Desk(plan, temporary_directory, self.processes, self.record)
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
+        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
+        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
-        self._questions.use(_handlers(self._network, self._stops), self._stops)
+        self._questions.use(_handlers(self._network, sends, self._stops), self._stops)
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
@@ -338,13 +340,13 @@ class Supervisor:
         return outcome
 
 
-def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
+def _handlers(network: NetworkAnswers, sends: SendAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
     return {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
-        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
+        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         "connect": network.connect,
         "bind": network.bind,
         "listen": network.listen,

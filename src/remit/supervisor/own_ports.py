@@ -8,6 +8,7 @@ from remit.kernel import pidfd, proc, tcp_table
 from remit.supervisor.processes import Process, ProcessTable
 
 _KEPT = 1024
+_HELD_MAX = 4  # a message carries at most eight descriptors
 
 
 class OwnPorts:
@@ -23,8 +24,12 @@ class OwnPorts:
             del self._listening[next(iter(self._listening))]  # the oldest is refused from now on, if it still listens
         self._listening[inode] = (process, descriptor)
 
-    def hold(self, address: bytes, tables: list[int]) -> list[int] | None:
-        """Duplicates of the listeners at `address`, none where nobody listens; None when one is not the session's."""
+    def hold(self, address: bytes, tables: list[int]) -> tuple[list[int], list[int]] | None:
+        """Who listens at `address`: inodes, and duplicates; empty when nobody does, None when one is an outsider's.
+
+        Of the many that share a port (SO_REUSEPORT) a few are held, which keeps it from everybody else.
+        """
+        inodes: list[int] = []
         held: list[int] = []
         for inode in tcp_table.listeners(address, tables):
             descriptor = self._take(inode) if inode in self._listening else None
@@ -32,8 +37,12 @@ class OwnPorts:
                 for other in held:
                     os.close(other)
                 return None
-            held.append(descriptor)
-        return held
+            inodes.append(inode)
+            if len(held) < _HELD_MAX:
+                held.append(descriptor)
+            else:
+                os.close(descriptor)
+        return inodes, held
 
     def _take(self, inode: int) -> int | None:
         process, number = self._listening[inode]

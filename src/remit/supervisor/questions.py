@@ -51,6 +51,14 @@ class Questions:
         """Answer later: errno, 0 for success."""
         seccomp.answer(self.listener, question, error=error)
 
+    def give(self, question: Question, value: int, error: int) -> None:
+        """Answer later: the value that the call returns, or errno."""
+        seccomp.answer(self.listener, question, value=value, error=error)
+
+    def is_valid(self, question: Question) -> bool:
+        """Whether the caller still waits."""
+        return seccomp.is_valid(self.listener, question)
+
     def _serve_one(self, question: Question) -> None:
         name = NAMES.get(question.number, str(question.number))
         answer = self._answer(question, name)

@@ -74,7 +74,7 @@ def race(host: str, port: str, tries: str) -> dict[str, int]:
         while not over.is_set():
             with socket.socket() as server:
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                server.settimeout(0.005)
+                server.settimeout(0.2)
                 if attempt(server.bind, (host, int(port))) == 0 and attempt(server.listen) == 0:
                     attempt(server.accept)
 
