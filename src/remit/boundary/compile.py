@@ -51,6 +51,9 @@ def compile_scope(
             f"this kernel or container has no seccomp user notification: {host.kernel}",
             hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
         )
+    if scope.nested_sandbox == "userns" and host.uid == 0:
+        # What root may write in /proc without a capability changes the whole machine.
+        raise source.error(("nested-sandbox",), "nested-sandbox: not for root: userns", hint="run as a user of its own")
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
     _refuse_overlap(files, source, outside)

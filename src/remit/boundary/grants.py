@@ -54,6 +54,9 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
                 grants.append(_own_grant(path, access, location, source, places, scope, secrets))
     if scope.devices.gpu == "all":
         grants += [PathGrant(path, ("read", "write"), "devices.gpu") for path in gpu_nodes()]
+    if scope.nested_sandbox == "userns":
+        # Identity maps of a new user namespace are files in /proc of processes that do not exist yet.
+        grants.append(PathGrant("/proc", ("read", "write"), "nested-sandbox"))
     extra = [grant for preset in presets for grant in _preset_grants(preset, places, secrets)]
     grants += _without_repeats(extra, grants)
     return FileGrants(tuple(grants), secrets, protected, links, tuple(missing))

@@ -52,6 +52,8 @@ def find_gaps(host: Host, files: FileGrants, masks: Masks, accepted: Container[s
     found["metadata-unwalled"] = ()
     if is_covered("/proc", files.grants, "read"):
         found["proc-readable"] = ()
+    if is_covered("/proc", files.grants, "write"):
+        found["proc-writable"] = ()
     if is_covered("/dev/pts", files.grants, "write"):
         found["terminals-shared"] = ()
     if is_covered("/dev/shm", files.grants, "write"):

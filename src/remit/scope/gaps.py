@@ -60,6 +60,12 @@ GAPS: dict[str, GapKind] = {
         "/proc is granted for reading, so the command lines of other processes can be read",
         "put no secret on a command line, or run the agent as a user of its own with /proc mounted hidepid=2",
     ),
+    "proc-writable": GapKind(
+        WALL,
+        "nested-sandbox: userns lets /proc be written, which Landlock cannot narrow to a process's own identity maps: "
+        "other processes of this user can be made likelier to be ended when memory runs out",
+        "write nested-sandbox: refuse and switch the program's own sandbox off, or accept the gap by name",
+    ),
     "terminals-shared": GapKind(
         WALL,
         "/dev/pts is granted whole, so terminals of this user's other sessions can be opened",

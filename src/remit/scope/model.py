@@ -214,7 +214,7 @@ class Scope(_Strict):
     devices: Devices = Devices()
     compute: Compute = Compute()
     environment: Environment = Environment.model_validate({})
-    nested_sandbox: Annotated[Literal["refuse"], _later(("userns", "mount"))] = Field(
+    nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
     otherwise: Annotated[Literal["deny"], _later(("record", "ask"))] = Field(
