@@ -33,7 +33,7 @@ def make_expendable() -> None:
         pass  # a container may mount /proc read-only; the score is a courtesy, not a wall
 
 
-def cover_paths(covers: tuple[Cover, ...], temporary_directory: str) -> tuple[int, int] | None:
+def cover_paths(covers: tuple[Cover, ...]) -> tuple[int, int] | None:
     """Mount over what is secret or protected inside granted trees; the namespaces that this made, or None for none.
 
     Before everything else: it needs the rights over a namespace of one's own, which are dropped next.
@@ -41,7 +41,7 @@ def cover_paths(covers: tuple[Cover, ...], temporary_directory: str) -> tuple[in
     if not covers:
         return None
     try:
-        mask_mounts.put_up(covers, temporary_directory)
+        mask_mounts.put_up(covers)
     except OSError as problem:
         raise BoundaryError(
             f"cannot cover what is secret or protected inside a granted tree: {problem}",

@@ -12,13 +12,14 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from remit.kernel import mounts, namespaces
 from remit.plan import Mask
 
 PIN, READ_ONLY, HIDE = "pin", "read-only", "hide"
+_SCRATCH = "/proc"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -30,16 +31,12 @@ class Cover(NamedTuple):
 
 
 def can_mount() -> bool:
-    """Whether this process could have mounts of its own, found by making some in a child."""
+    """Whether this process could have mounts of its own, found by making one in a child."""
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
-            namespaces.enter_own_mounts()
-            mounts.receive_mounts_only()
-            with _Scratch("/proc") as scratch:
-                place = os.open("/", os.O_PATH | os.O_CLOEXEC)
-                mounts.cover(place, scratch.directory, read_only=True)
+            put_up((Cover("/proc", HIDE),))
             status = 0
         finally:
             os._exit(status)
@@ -61,27 +58,62 @@ def lay_out(masks: Iterable[Mask], temporary_directory: str) -> tuple[Cover, ...
     return tuple(Cover(path, how) for path, how in sorted(covers.items()))
 
 
-def put_up(covers: Iterable[Cover], temporary_directory: str) -> None:
+def put_up(covers: tuple[Cover, ...]) -> None:
     """Move this process into a mount namespace of its own with these mounts in it. Raises OSError."""
     namespaces.enter_own_mounts()
     mounts.receive_mounts_only()
-    add(covers, temporary_directory)
+    _hang(covers, _prepare(covers))
 
 
-def add(covers: Iterable[Cover], temporary_directory: str) -> None:
-    """Make these mounts in the namespace that this process is in. Raises OSError."""
-    place = os.path.join(temporary_directory, ".mask")
-    os.mkdir(place, 0o700)
-    with _Scratch(place) as scratch:
-        for cover in covers:
-            target = mounts.open_exactly(cover.path)
-            kind = stat.S_IFMT(os.fstat(target).st_mode)
-            if kind == stat.S_IFLNK:
-                raise OSError(errno.ELOOP, f"a link has taken the place of {cover.path}")
-            hiding = scratch.directory if kind == stat.S_IFDIR else scratch.file
-            mounts.cover(target, hiding if cover.how == HIDE else target, read_only=cover.how != PIN)
-            os.close(target)
-    os.rmdir(place)
+def put_back(covers: tuple[Cover, ...], user: int, mount: int) -> None:
+    """Move this process into a session's namespaces, and make these mounts there. Raises OSError.
+
+    Other processes live there. They must neither see what only prepares, nor have a hand in it.
+    """
+    namespaces.join(user, mount)
+    namespaces.copy_mounts()
+    mounts.receive_mounts_only()
+    prepared = _prepare(covers)
+    namespaces.enter_mounts(mount)
+    _hang(covers, prepared)
+
+
+def _prepare(covers: tuple[Cover, ...]) -> list[int]:
+    """For each path to hide, something empty that cannot be opened, as a mount that hangs nowhere yet.
+
+    Copied from a file system that is mounted meanwhile, over a directory that is always there: from one that hangs
+    nowhere older kernels copy nothing.
+    """
+    prepared: list[int] = []
+    hidden = [cover for cover in covers if cover.how == HIDE]
+    if not hidden:
+        return prepared
+    kinds = [stat.S_ISDIR(os.lstat(cover.path).st_mode) for cover in hidden]
+    mounts.mount_scratch(_SCRATCH)
+    root = os.open(_SCRATCH, os.O_PATH | os.O_CLOEXEC)
+    os.mkdir("directory", 0o000, dir_fd=root)
+    os.close(os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o000, dir_fd=root))
+    for is_directory in kinds:
+        source = os.open("directory" if is_directory else "file", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
+        prepared.append(mounts.copy_tree(source, read_only=True))
+        os.close(source)
+    os.close(root)
+    mounts.detach(_SCRATCH)
+    return prepared
+
+
+def _hang(covers: tuple[Cover, ...], prepared: list[int]) -> None:
+    """Outer ones first. The kernel refuses a file over a directory, and the other way round."""
+    remaining = iter(prepared)
+    for cover in covers:
+        target = mounts.open_exactly(cover.path)
+        if stat.S_ISLNK(os.fstat(target).st_mode):
+            raise OSError(errno.ELOOP, f"a link has taken the place of {cover.path}")
+        hides = cover.how == HIDE
+        tree = next(remaining) if hides else mounts.copy_tree(target, read_only=cover.how == READ_ONLY)
+        mounts.hang(tree, target)
+        os.close(tree)
+        os.close(target)
 
 
 def make_placeholders(masks: Iterable[Mask], temporary_directory: str) -> list[str]:
@@ -93,7 +125,7 @@ def make_placeholders(masks: Iterable[Mask], temporary_directory: str) -> list[s
     for mask in (_real(mask, temporary_directory) for mask in masks if mask.kind == "protected"):
         while not (found := _settle(mask.path))[1]:
             try:
-                os.mkdir(found[0], 0o700)
+                _beneath(found[0], lambda name, parent: os.mkdir(name, 0o700, dir_fd=parent))
                 made.append(found[0])
             except FileExistsError:
                 continue  # another session's
@@ -107,9 +139,18 @@ def remove_placeholders(made: Iterable[str]) -> None:
     """Take back what `make_placeholders` made; nothing but an empty directory is ever removed."""
     for place in sorted(made, reverse=True):
         try:
-            os.rmdir(place)
+            _beneath(place, lambda name, parent: os.rmdir(name, dir_fd=parent))
         except OSError:
             pass  # somebody outside has put something there, or taken it away
+
+
+def _beneath(path: str, act: Callable[[str, int], None]) -> None:
+    """Act on a name in its directory, to which no link may lead: an agent may be at work there."""
+    parent = mounts.open_exactly(os.path.dirname(path))
+    try:
+        act(os.path.basename(path), parent)
+    finally:
+        os.close(parent)
 
 
 def mount_points(process: int) -> set[str]:
@@ -117,31 +158,6 @@ def mount_points(process: int) -> set[str]:
     with open(f"/proc/{process}/mountinfo", "rb") as file:
         names = (line.split(b" ", 5)[4] for line in file)
         return {os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), name)) for name in names}
-
-
-class _Scratch:
-    """Something empty that cannot be opened, as a file and as a directory, while it lasts; mounted over `place`.
-
-    It must stay mounted until it has been bound elsewhere: older kernels bind nothing from a detached mount.
-    """
-
-    def __init__(self, place: str) -> None:
-        self._place = place
-
-    def __enter__(self) -> _Scratch:
-        mounts.mount_scratch(self._place)
-        root = os.open(self._place, os.O_PATH | os.O_CLOEXEC)
-        os.mkdir("directory", 0o000, dir_fd=root)
-        os.close(os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o000, dir_fd=root))
-        self.directory = os.open("directory", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
-        self.file = os.open("file", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
-        os.close(root)
-        return self
-
-    def __exit__(self, *problem: object) -> None:
-        os.close(self.directory)
-        os.close(self.file)
-        mounts.detach(self._place)
 
 
 def _real(mask: Mask, temporary_directory: str) -> Mask:

@@ -47,7 +47,7 @@ def run(
         for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         apply.make_expendable()
-        own = apply.cover_paths(covers, temporary_directory) or ()
+        own = apply.cover_paths(covers) or ()
         process.set_dumpable(False)
         process.die_with_parent(signal.SIGKILL, supervisor)
         process.set_name("remit-zygote")

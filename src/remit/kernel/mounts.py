@@ -53,21 +53,30 @@ def detach(path: str) -> None:
     libc_call("umount2", ctypes.c_char_p(os.fsencode(path)), _MNT_DETACH, what=f"umount2 {path}")
 
 
-def cover(target: int, source: int, *, read_only: bool) -> None:
-    """Bind what `source` names, with everything mounted beneath it, over what `target` names."""
-    empty = ctypes.create_string_buffer(b"")
+def copy_tree(source: int, *, read_only: bool) -> int:
+    """What `source` names, with everything mounted beneath it, as a mount that hangs nowhere yet."""
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
-    tree = system_call(_SYS_OPEN_TREE, source, empty, flags, what="open_tree")
-    try:
-        if read_only:
-            attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
-            structure = ctypes.create_string_buffer(attributes, len(attributes))
-            flags = _AT_EMPTY_PATH | _AT_RECURSIVE
-            system_call(_SYS_MOUNT_SETATTR, tree, empty, flags, structure, len(attributes), what="mount_setattr")
-        flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
-        system_call(_SYS_MOVE_MOUNT, tree, empty, target, empty, flags, what="move_mount")
-    finally:
-        os.close(tree)
+    tree = system_call(_SYS_OPEN_TREE, source, _empty(), flags, what="open_tree")
+    if read_only:
+        attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
+        structure = ctypes.create_string_buffer(attributes, len(attributes))
+        flags = _AT_EMPTY_PATH | _AT_RECURSIVE
+        try:
+            system_call(_SYS_MOUNT_SETATTR, tree, _empty(), flags, structure, len(attributes), what="mount_setattr")
+        except OSError:
+            os.close(tree)
+            raise
+    return tree
+
+
+def hang(tree: int, target: int) -> None:
+    """Put a mount from `copy_tree` over what `target` names, in the namespace of this process."""
+    flags = _MOVE_MOUNT_F_EMPTY_PATH | _MOVE_MOUNT_T_EMPTY_PATH
+    system_call(_SYS_MOVE_MOUNT, tree, _empty(), target, _empty(), flags, what="move_mount")
+
+
+def _empty() -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(b"")
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None) -> None:

@@ -29,6 +29,11 @@ def enter_own_mounts() -> None:
     _write("/proc/self/gid_map", f"{group} {group} 1")
 
 
+def copy_mounts() -> None:
+    """Move this process into a copy of the mount namespace that it is in."""
+    libc_call("unshare", _CLONE_NEWNS, what="unshare CLONE_NEWNS")
+
+
 def open_own() -> tuple[int, int]:
     """Descriptors of this process's user and mount namespaces, for `join` elsewhere."""
     return os.open("/proc/self/ns/user", os.O_RDONLY | os.O_CLOEXEC), os.open(
@@ -40,6 +45,11 @@ def join(user: int, mounts: int) -> None:
     """Move this single-threaded process into namespaces that a process of the same user made."""
     if os.fstat(user).st_ino != os.stat("/proc/self/ns/user").st_ino:  # joining one's own is an error
         libc_call("setns", user, _CLONE_NEWUSER, what="setns CLONE_NEWUSER")
+    enter_mounts(mounts)
+
+
+def enter_mounts(mounts: int) -> None:
+    """Move this process into a mount namespace of the user namespace that it is in."""
     libc_call("setns", mounts, _CLONE_NEWNS, what="setns CLONE_NEWNS")
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from remit.boundary import mask_mounts
 from remit.boundary.launch import Boundary
 from remit.boundary.mask_mounts import Cover
-from remit.kernel import namespaces
 from remit.plan import Mask
 
 
@@ -64,8 +63,7 @@ class MaskWatch:
         if pid == 0:
             status = 1
             try:
-                namespaces.join(*self._boundary.namespaces)
-                mask_mounts.add(fallen, self._temporary_directory)
+                mask_mounts.put_back(fallen, *self._boundary.namespaces)
                 status = 0
             finally:
                 os._exit(status)
