@@ -177,6 +177,16 @@ def test_evidence_is_found_by_path_id_and_last(
     assert find_evidence(str(evidence)) == evidence
     with pytest.raises(EvidenceError, match="no such evidence"):
         find_evidence("never")
+    # An agent that knows the id of its session can make a directory of that name where a person then asks.
+    planted = tmp_path / "workspace" / "old"
+    planted.mkdir(parents=True)
+    (planted / "segment-000001.jsonl").write_text("{}")
+    monkeypatch.chdir(planted.parent)
+    assert find_evidence("old") == old
+    assert find_evidence("./old") == Path("old")
+    (planted.parent / "forged").mkdir()
+    with pytest.raises(EvidenceError, match="no such session: forged"):
+        find_evidence("forged")
     with pytest.raises(EvidenceError, match="no evidence in this directory"):
         find_evidence(str(tmp_path))
 

@@ -83,6 +83,31 @@ def test_unshare_of_what_threads_share_works(inside: Inside) -> None:
     assert inside.do("calls.py", "call", number("unshare"), 0x400 | 0x200).errno == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("unshare", (0x400,)), ("unshare", (0x600,)), ("close_range", (500, 600, 2))]
+)
+def test_a_thread_cannot_have_descriptors_of_its_own(inside: Inside, name: str, arguments: tuple[int, ...]) -> None:
+    """Else what a shell listens to could be held where nobody looks."""
+    attempt = inside.do("calls.py", "split", number(name), *arguments)
+    assert attempt.errno == errno.EPERM
+    assert len(attempt.refusals("privilege", operation=name)) == 1
+
+
+def test_nor_can_such_a_thread_be_made(inside: Inside) -> None:
+    attempt = inside.do("calls.py", "clone", number("clone"), 0x10000 | 0x800 | 0x100)
+    assert attempt.errno == errno.EPERM
+    assert len(attempt.refusals("privilege", operation="clone")) == 1
+
+
+def test_the_only_thread_may_close_descriptors_as_it_likes(inside: Inside) -> None:
+    assert inside.do("calls.py", "call", number("close_range"), 500, 600, 2).errno == 0
+    assert inside.do("calls.py", "split", number("close_range"), 500, 600, 0).errno == 0
+
+
+def test_the_flags_of_a_file_cannot_be_changed_by_its_path(inside: Inside) -> None:
+    assert inside.do("calls.py", "call", number("file_setattr"), 0, 0, 0, 0, 0).errno == errno.ENOSYS
+
+
 def test_a_process_cannot_become_a_subreaper_and_hide_whose_child_an_orphan_is(inside: Inside) -> None:
     attempt = inside.do("calls.py", "call", number("prctl"), 36, 1)
     assert attempt.errno == errno.EPERM

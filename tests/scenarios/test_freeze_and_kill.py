@@ -233,6 +233,63 @@ def test_stop_with_kill_from_the_command_line(frozen: bool, stage: Stage) -> Non
     is_sound(evidence)
 
 
+# The first thread of each is gone and another goes on, in the process's own group and out of it.
+LEADERLESS = """\
+import ctypes, os, sys, threading, time
+libc = ctypes.CDLL(None)
+if sys.argv[2] == "setsid":
+    os.setsid()
+elif sys.argv[2] == "setpgid":
+    os.setpgid(0, 0)
+beats = open("beats", "ab", 0)
+
+def go_on():
+    while True:
+        beats.write(b".")
+        time.sleep(0.001)
+
+threading.Thread(target=go_on).start()
+libc.syscall(60, 0)
+"""
+
+
+@pytest.mark.parametrize("group", ["setsid", "setpgid", "stay"])
+@pytest.mark.parametrize("how", ["kill", "end"])
+def test_a_process_without_its_first_thread_does_not_outlive_the_session(how: str, group: str, stage: Stage) -> None:
+    marker = f"leaderless-{group}-{how}"
+    script = 'python3 -c "$0" "$@" & while [ ! -s beats ]; do :; done; [ "$3" = end ] || sleep 1000'
+    with ended(stage.start("run", "--", "bash", "-c", script, LEADERLESS, marker, group, how)) as run:
+        beats = stage.workspace / "beats"
+        if how == "kill":
+            wait_for(lambda: beats.exists() and beats.stat().st_size > 0, "the other thread")
+            (response,) = wait_for(
+                lambda: stage.remit("stop", "--kill") and recorded(stage.evidence(), "response", verdict="kill"), "it"
+            )
+            assert response["survivors"] == 0
+        run.communicate(timeout=30)
+    assert survivors(stage.evidence(), marker=marker) == []
+    before = beats.stat().st_size
+    stands_still_outside(beats)
+    assert beats.stat().st_size == before
+    is_sound(stage.evidence())
+
+
+def stands_still_outside(file: Path) -> None:
+    """Spend as much time as the file would need to grow, were somebody left to write to it."""
+    began = os.times()
+    while (now := os.times()).user + now.system - began.user - began.system < 0.15:
+        file.stat()
+
+
+def test_stopping_the_zygote_does_not_hang_the_session(stage: Stage) -> None:
+    """It is among the agent's own processes as far as Landlock knows, so it can be stopped; not for long."""
+    done = stage.remit("run", "--", "bash", "-c", "kill -STOP $PPID; /bin/echo done; exit 4")
+    assert (done.returncode, done.stdout) == (4, "done\n")
+    (record,) = recorded(stage.evidence(), "signal", operation="stop")
+    assert record["refused"]
+    is_sound(stage.evidence())
+
+
 # Neither has asked anything since its birth when the session ends, so the supervisor has never heard of it.
 SILENT = """\
 import os, signal

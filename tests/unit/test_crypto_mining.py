@@ -76,6 +76,8 @@ def test_cpu_time_and_a_pools_port_are_a_weak_sign_that_is_only_recorded() -> No
         ("/home/u/venv/bin/python", "/home/u/venv/bin/pip", "install", "--coin", "stratum+tcp://x"),
         ("/work/app", "--user", "a.b", "--algo", "sort"),
         ("/usr/bin/openssl", "enc", "-a", "randomx"),
+        ("/usr/bin/python3", "-c", "strata = {'stratum A': 10}; fetch('https://example.org')"),
+        ("/usr/bin/python3", "-c", "import randomxoshiro; stratify(stratum='north')"),
     ],
     ids=lambda command: " ".join(command)[:40],
 )

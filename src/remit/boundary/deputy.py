@@ -18,6 +18,7 @@ import threading
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.boundary.sends import send_messages
+from remit.kernel.closing import close_promptly, prepare
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
 
@@ -32,6 +33,7 @@ def serve(channel: socket.socket) -> None:
     socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
     sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
     """
+    prepare()
     deputy = _Deputy(channel)
     receiver = Receiver(channel)
     try:
@@ -75,7 +77,7 @@ class _Deputy:
                 outcome = _listen(connection, request)
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
-        connection.close()
+        close_promptly(connection.detach())
         _close(more)
         self._reply(number, outcome)
 
@@ -121,7 +123,7 @@ class _Deputy:
             self._turn_away(number, connection, more)
 
     def _turn_away(self, number: int, connection: socket.socket, more: tuple[int, ...]) -> None:
-        connection.close()
+        close_promptly(connection.detach())
         _close(more)
         self._reply(number, {"errno": errno.EAGAIN})
 
@@ -142,12 +144,13 @@ class _Deputy:
             outcome = {"errno": problem.errno or errno.EIO}
         except Exception:  # whatever it was, the caller must not wait for ever, nor the worker be lost
             outcome = {"errno": errno.EIO, "refused": True}
+        # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close. It may linger if
+        # the agent has closed its own; then this worker is not free before.
+        connection.close()
         with self._lock:
             del self._working[number]
             self._sending.discard(number)
             self._cancelled.discard(number)
-        # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close.
-        connection.close()
         _close(more)
         self._reply(number, outcome)
 

@@ -76,7 +76,8 @@ def _each(name: str, *conditions: Compare) -> tuple[Rule, ...]:
     return tuple(Rule(name, (condition,)) for condition in conditions)
 
 
-CLONE_THREAD, CLONE_PARENT = 0x00010000, 0x00008000
+CLONE_THREAD, CLONE_PARENT, CLONE_FILES = 0x00010000, 0x00008000, 0x00000400
+CLOSE_RANGE_UNSHARE = 2
 # NEWNS NEWCGROUP NEWUTS NEWIPC NEWUSER NEWPID NEWNET. CLONE_NEWTIME lies in clone's signal byte: clone3 only.
 CLONE_NAMESPACES = (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000)
 
@@ -89,13 +90,15 @@ LINEAGE = (
         "clone",
         _bits(0, CLONE_THREAD, 0),
         _bits(0, CLONE_PARENT),
+        Compare(0, BITS, CLONE_THREAD, CLONE_THREAD | CLONE_FILES),  # a thread with descriptors of its own
         *(_bits(0, flag) for flag in CLONE_NAMESPACES),
     ),
     Rule("exit_group"),
 )
 
 # clone3 keeps its flags in memory, where no filter sees them; libc falls back to clone on ENOSYS.
-FALL_BACK = (Rule("clone3", errno=38),)
+# file_setattr changes a file's flags by its path, where Landlock does not look; the ioctl of old needs a descriptor.
+FALL_BACK = (Rule("clone3", errno=38), Rule("file_setattr", errno=38))
 
 
 def _write_intent(name: str, flags: int) -> tuple[Rule, ...]:
@@ -168,6 +171,7 @@ ROUTES = (
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
     *_each("ioctl", _equal(1, TIOCSTI), _equal(1, TIOCLINUX)),
+    *_each("close_range", _bits(2, CLOSE_RANGE_UNSHARE)),
     *_each("seccomp", _bits(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
 )
 
@@ -221,7 +225,13 @@ RULES: tuple[Rule, ...] = (
 QUESTIONS: tuple[str, ...] = tuple(dict.fromkeys(rule.name for rule in RULES if rule.errno is None))
 
 # Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.
-RECENT_NUMBERS = {"process_madvise": 440, "mount_setattr": 442, "quotactl_fd": 443, "open_tree_attr": 467}
+RECENT_NUMBERS = {
+    "process_madvise": 440,
+    "mount_setattr": 442,
+    "quotactl_fd": 443,
+    "open_tree_attr": 467,
+    "file_setattr": 469,
+}
 
 
 def resolve(pyseccomp: Any, machine: str, name: str) -> int | None:

@@ -21,6 +21,7 @@ from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
 from remit.cli import supervise
 from remit.cli.begin import Begun
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
+from remit.evidence.locate import name_of
 from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -74,13 +75,14 @@ class Launched:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
         _forward_signals(self._channel)
         receiver = Receiver(self._channel)
+        name = name_of(self.evidence)
         try:
             message = receiver.wait()
             while message is not None and "frozen" in message:
                 # Said even on a terminal that the agent shares: otherwise it would only seem to hang.
                 print(
                     f"remit: everything is frozen by the verdict on {message['frozen']}\n"
-                    f"hint: remit resume --session {self.session}, or remit stop --kill --session {self.session}",
+                    f"hint: remit resume --session {name}, or remit stop --kill --session {name}",
                     file=sys.stderr,
                     flush=True,
                 )

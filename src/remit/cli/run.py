@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from remit.cli.begin import begin_session
 from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
-from remit.evidence.locate import sessions_root
+from remit.evidence.locate import name_of, sessions_root
 
 if TYPE_CHECKING:
     from remit.cli.launcher import Ended
@@ -142,4 +142,4 @@ def _notice(ended: Ended) -> None:
     if ended.exit_source == "remit":
         parts.append(f"ended by {ended.ended_by}")
     if parts:
-        print(f"remit: {', '.join(parts)}; remit report {ended.session}", file=sys.stderr)
+        print(f"remit: {', '.join(parts)}; remit report {name_of(ended.evidence)}", file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from remit.cli.client import Client, counted
+from remit.evidence.locate import name_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +22,8 @@ def run(options: argparse.Namespace) -> int:
     client = Client(options.session)
     if options.kill:
         count = client.ask({"do": "kill"})
-        print(f"killed {counted(count)}; remit report {client.evidence.name}")
+        print(f"killed {counted(count)}; remit report {name_of(client.evidence)}")
     else:
         count = client.ask({"do": "freeze"})
-        print(f"froze {counted(count)}; remit resume --session {client.evidence.name}")
+        print(f"froze {counted(count)}; remit resume --session {name_of(client.evidence)}")
     return 0

@@ -25,7 +25,11 @@ WALLET = re.compile(
     r"^(4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|8[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|0x[0-9a-fA-F]{40}"
     r"|bc1[02-9ac-hj-np-z]{25,71}|(?:kaspa:|nano_|ron:)[a-z0-9]{50,})([.:+/].*)?$"
 )
-CODE = re.compile(r"mining\.(subscribe|authorize|submit|notify)|stratum|eth_submitLogin|randomx", re.IGNORECASE)
+# Methods, addresses and functions; the bare words are geology and statistics, too.
+CODE = re.compile(
+    r"mining\.(subscribe|authorize|submit|notify)|stratum[12]?(\+\w+)?://|eth_submitLogin|randomx_(create|calculate)_",
+    re.IGNORECASE,
+)
 
 STRATUM = re.compile(r'"mining\.(notify|subscribe|authorize|submit|set_difficulty|set_target|set_extranonce)"')
 MONERO_JOB = re.compile(r'"job"\s*:\s*\{|"method"\s*:\s*"job"')

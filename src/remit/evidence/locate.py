@@ -20,17 +20,25 @@ def sessions_root() -> Path:
     return base / "remit" / "sessions"
 
 
+def name_of(evidence: Path) -> str:
+    """What a person writes to mean this directory: the session's id where that is enough."""
+    return evidence.name if evidence.parent == sessions_root() else str(evidence)
+
+
 def find_evidence(name: str) -> Path:
     """The evidence directory called `name`; raises EvidenceError when there is none."""
     if name == "last":
         return _last()
-    candidates = [Path(name)] if "/" in name else [Path(name), sessions_root() / name]
-    for candidate in candidates:
-        # Any segment will do: that the first one is missing is for `verify` to say.
-        if candidate.is_dir() and next(candidate.glob("segment-*.jsonl"), None):
-            return candidate
-    if Path(name).is_dir():
+    # A bare name is never looked for here: an agent knows its session's id, and the workspace is often where we are.
+    is_path = "/" in name or name in (".", "..")
+    candidate = Path(name) if is_path else sessions_root() / name
+    # Any segment will do: that the first one is missing is for `verify` to say.
+    if candidate.is_dir() and next(candidate.glob("segment-*.jsonl"), None):
+        return candidate
+    if is_path and candidate.is_dir():
         raise EvidenceError(f"no evidence in this directory: {name}", hint=f"ls {name}")
+    if not is_path and Path(name).is_dir():
+        raise EvidenceError(f"no such session: {name}", hint=f"a directory is named with a slash: ./{name}")
     raise EvidenceError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
 
 

@@ -20,7 +20,7 @@ PATH_MAX = 4096
 
 @dataclass(frozen=True, slots=True)
 class Stat:
-    """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state.
+    """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state, threads.
 
     `forked_only`: it was forked and has not run a program of its own yet (PF_FORKNOEXEC).
     """
@@ -31,6 +31,7 @@ class Stat:
     cpu: float
     memory: int
     state: str
+    threads: int
     forked_only: bool
 
 
@@ -46,8 +47,25 @@ def read_stat(pid: int) -> Stat:
         cpu=(int(fields[11]) + int(fields[12])) / _TICKS,
         memory=int(fields[21]) * _PAGE,
         state=fields[0].decode(),
+        threads=int(fields[17]),
         forked_only=bool(int(fields[6]) & _PF_FORKNOEXEC),
     )
+
+
+def thread_states(pid: int) -> list[str]:
+    """The state of each thread, a letter as in /proc/PID/stat; none when the process is gone."""
+    states = []
+    try:
+        threads = _listdir(f"/proc/{pid}/task")
+    except ProcessLookupError:
+        return []
+    for thread in threads:
+        try:
+            data = _read(f"/proc/{pid}/task/{thread}/stat")
+        except ProcessLookupError:
+            continue
+        states.append(data[data.rindex(b")") + 2 :].split(None, 1)[0].decode())
+    return states
 
 
 def thread_group(thread: int) -> int:
@@ -112,6 +130,19 @@ def descriptors(pid: int) -> dict[int, tuple[str, int]]:
             table[int(name)] = (target, flags)
         except (ProcessLookupError, PermissionError):
             continue
+    return table
+
+
+def socket_inodes(pid: int) -> dict[int, int]:
+    """Open sockets of a process: number -> inode."""
+    table: dict[int, int] = {}
+    for name in _listdir(f"/proc/{pid}/fd"):
+        try:
+            target = read_link(f"/proc/{pid}/fd/{name}")
+        except ProcessLookupError:
+            continue
+        if target.startswith("socket:["):
+            table[int(name)] = int(target[8:-1])
     return table
 
 

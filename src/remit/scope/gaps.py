@@ -52,7 +52,8 @@ GAPS: dict[str, GapKind] = {
     ),
     "metadata-unwalled": GapKind(
         WALL,
-        "chmod, chown, utime and extended attributes of this user's files outside the grants are not walled",
+        "chmod, chown, utime, extended attributes and watches (inotify) of this user's files outside the grants are"
+        " not walled",
         "run the agent as a user of its own",
     ),
     "proc-readable": GapKind(

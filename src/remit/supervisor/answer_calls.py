@@ -14,12 +14,13 @@ from remit.supervisor.processes import Process
 
 # clone(2), unshare(2): every namespace flag, and CLONE_PARENT, which would give the child another parent than its own.
 CLONE_NEW = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00000080
-CLONE_PARENT = 0x00008000
+CLONE_PARENT, CLONE_THREAD, CLONE_FILES = 0x00008000, 0x00010000, 0x00000400
 _LOW = 0xFFFFFFFF
 _PR_SET_DUMPABLE = 4
 _PRIO_PROCESS = 0
 _IOPRIO_WHO_PROCESS = 1
 
+_DESCRIPTORS_CLAUSE = "the threads of a process share one table of descriptors"
 _CALL_CLAUSE = "no grant names this system call"
 _SANDBOX_CALLS = ("mount", "umount2", "pivot_root", "chroot", "setns", "fsopen", "move_mount", "open_tree")
 
@@ -30,6 +31,8 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
     # 0x80 is CLONE_NEWTIME only for unshare and clone3; here it is the exit signal.
     if flags & (CLONE_NEW & ~0x80) and not nested.allows_namespaces(desk.plan.scope):
         return _refuse_sandbox(desk, process, question, name)
+    if flags & CLONE_THREAD and not flags & (CLONE_FILES | CLONE_PARENT):
+        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
     at_most = desk.plan.limits.processes
@@ -63,6 +66,18 @@ def leave_namespaces(desk: Desk, process: Process, question: Question, name: str
     """unshare: fine for what a process shares with its threads; namespaces only where the scope lets them be."""
     if question.arguments[0] & CLONE_NEW and not nested.allows_namespaces(desk.plan.scope):
         return _refuse_sandbox(desk, process, question, name)
+    if question.arguments[0] & CLONE_FILES:
+        return split_descriptors(desk, process, question, name)
+    return Proceed()
+
+
+def split_descriptors(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """close_range and unshare that give a thread descriptors of its own: fine where it is the only one.
+
+    Else /proc/PID/fd, which is the first thread's, would not tell what a process holds: a shell could hide its ear.
+    """
+    if proc.read_stat(process.pid).threads > 1:
+        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     return Proceed()
 
 
@@ -132,6 +147,7 @@ HANDLERS: dict[str, Handler] = {
     "prctl": set_process_option,
     "unshare": leave_namespaces,
     "chroot": change_root,
+    "close_range": split_descriptors,
     **dict.fromkeys(
         (
             "prlimit64",

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from remit.kernel import proc, tcp_table
+from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
@@ -21,6 +22,7 @@ from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
 from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.flows import Connections
 from remit.supervisor.own_ports import OwnPorts
 from remit.supervisor.processes import Process
 from remit.supervisor.taken import Taken, is_datagram, local_address, option, signed, take
@@ -61,7 +63,7 @@ class NetworkAnswers:
         self._listen = GrantTable(desk.plan.listen)
         self._datagrams = GrantTable(desk.plan.udp)
         self._sends = sends
-        self.connections: dict[tuple[str, int], Address] = {}  # (process, descriptor) -> peer, for flow samples
+        self.connections = Connections()
 
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""
@@ -107,19 +109,24 @@ class NetworkAnswers:
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
         taken = take(process, question)
-        domain = option(taken, socket.SO_DOMAIN)
         clause = ""
         address = Address("unix", "", 0)
-        if domain != socket.AF_UNIX:
-            address = local_address(taken)
+        try:
+            unix = option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
+            if not unix:
+                address = local_address(taken)
+        except OSError:
+            close_promptly(taken)
+            raise
+        if not unix:
             grant = self._listen.covering(address) if address.port else None
             if grant is None:
-                os.close(taken)
+                close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
             clause = grant.clause
         request: Message = {"do": "listen", "backlog": signed(question.arguments[1])}
-        inode = os.fstat(taken).st_ino
-        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", inode=inode)
+        made = os.fstat(taken).st_ino
+        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", made=made)
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -180,13 +187,14 @@ class NetworkAnswers:
         self, taken: Taken, process: Process, question: Question, address: Address, raw: bytes, clause: str
     ) -> Answer:
         """A port of loopback, if every socket that listens there is the session's own."""
-        taken.descriptor()
+        made = os.fstat(taken.descriptor()).st_ino
         tables = tcp_table.open_tables()
         found = self._own_ports.hold(raw, tables)
         if found and found[0]:
             inodes, held = found
             request: Message = {"do": "connect", "address": raw.hex(), "own": len(tables), "listeners": inodes}
-            self._ask(request, (taken.hand_over(), *tables, *held), process, question, address, clause, "connect")
+            descriptors = (taken.hand_over(), *tables, *held)
+            self._ask(request, descriptors, process, question, address, clause, "connect", made=made)
             return Later()
         for number in tables:
             os.close(number)
@@ -207,6 +215,7 @@ class NetworkAnswers:
         taken: Taken | None = None,
     ) -> Answer:
         descriptors = [(taken or Taken(process, question)).hand_over()]
+        made = os.fstat(descriptors[0]).st_ino
         request: Message = {"do": operation, "address": raw.hex()}
         try:
             if address.path is not None:
@@ -219,9 +228,9 @@ class NetworkAnswers:
                     request["granted"] = list(self._desk.plan.unix)
         except OSError:
             for number in descriptors:
-                os.close(number)
+                close_promptly(number)
             raise
-        self._ask(request, tuple(descriptors), process, question, address, clause, operation)
+        self._ask(request, tuple(descriptors), process, question, address, clause, operation, made=made)
         return Later()
 
     def _ask(
@@ -234,22 +243,22 @@ class NetworkAnswers:
         clause: str,
         kind: str,
         operation: str | None = None,
-        inode: int | None = None,
+        made: int = 0,
     ) -> None:
         more = {"operation": operation or kind} if kind == "bind" else {}
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
-                self.connections[process.identity, question.arguments[0] & _LOW] = address
+                self.connections.add(made, process, address)
             if outcome.get("refused"):
                 wall = "unix-sockets" if address.family == "unix" else "addresses"
             else:
                 wall = self._landlock_wall(kind, question, address, error)
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
-            if inode is not None and error == 0:
-                self._own_ports.add(inode, process, signed(question.arguments[0]))
+            if operation == "listen" and error == 0:
+                self._own_ports.add(made, process, signed(question.arguments[0]))
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)

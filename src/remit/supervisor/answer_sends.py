@@ -9,7 +9,6 @@ socket but of route netlink, and everything with an address is refused.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from remit.kernel import proc
+from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
@@ -78,10 +78,10 @@ class SendAnswers:
             for message in messages:
                 refusal = self._judge(process, question, domain, kind, message)
                 if refusal is not None:
-                    os.close(taken)
+                    close_promptly(taken)
                     return refusal
         except BaseException:
-            os.close(taken)
+            close_promptly(taken)
             raise
         streams = domain in (socket.AF_INET, socket.AF_INET6) and kind == socket.SOCK_STREAM
         request: Message = {
@@ -100,7 +100,7 @@ class SendAnswers:
             if option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK:
                 return Proceed()
         finally:
-            os.close(taken)
+            close_promptly(taken)
         return record_refusal(self._desk, "flow", process, "send", question, errno.EACCES, "network.connect")
 
     def _judge(self, process: Process, question: Question, domain: int, kind: int, message: _Sent) -> Fail | None:

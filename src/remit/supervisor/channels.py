@@ -12,6 +12,7 @@ import stat
 import struct
 
 from remit.kernel import pidfd, proc
+from remit.kernel.closing import close_promptly
 from remit.supervisor.processes import Process
 
 _ACCESS_MODE = 3
@@ -64,4 +65,4 @@ def _is_controlled_socket(process: Process, number: int, controllers: set[int]) 
     except OSError:
         return False
     finally:
-        holder.close()
+        close_promptly(holder.detach())

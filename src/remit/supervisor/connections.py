@@ -66,7 +66,7 @@ class Connection:
                 self._received(self, message)
         except BlockingIOError:
             return
-        except (OSError, ProtocolError, KeyError, ValueError, TypeError):
+        except (OSError, ProtocolError, KeyError, ValueError, TypeError, RecursionError):
             # Whatever a peer sends that is not a request ends its connection, and nothing else.
             self.close()
 

@@ -6,11 +6,11 @@ Fails closed: when the deputy is gone, every waiting and every later request is 
 from __future__ import annotations
 
 import errno
-import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from remit.kernel.closing import close_promptly
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.supervisor.processes import Process
 
@@ -43,7 +43,7 @@ class DeputyClient:
             return
         finally:
             for number in descriptors:
-                os.close(number)
+                close_promptly(number)
         self._waiting[self._last] = _Waiting(process, finish)
 
     def receive(self) -> bool:

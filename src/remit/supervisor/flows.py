@@ -1,6 +1,7 @@
 """Samples of granted connections: bytes each way, and the first bytes that wait unread, if any.
 
-A duplicate of the agent's socket is held only while it is read, because holding one delays the FIN of its own close.
+A connection is known by its socket's inode, whatever number it has and whichever process of the session holds it by
+now. A duplicate of it is held only while it is read, because holding one delays the FIN of its own close.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from dataclasses import dataclass
 from typing import Any
 
-from remit.kernel import pidfd
+from remit.kernel import pidfd, proc
+from remit.kernel.closing import close_promptly
 from remit.supervisor.addresses import Address
-from remit.supervisor.processes import ProcessTable
+from remit.supervisor.processes import Process, ProcessTable
 
 _PEEK_BYTES = 256
 # struct tcp_info (include/uapi/linux/tcp.h): bytes_acked and bytes_received, stable since 4.1.
@@ -21,35 +24,81 @@ _BYTES_ACKED_OFFSET = 120
 _TCP_INFO_SIZE = 136
 
 
-def sample_flows(processes: ProcessTable, connections: dict[tuple[str, int], Address]) -> list[dict[str, Any]]:
-    """The members of one `flow` record for each connection that is still open; forgets the others."""
-    alive = {process.identity: process for process in processes}
-    samples = []
-    for key, address in list(connections.items()):
-        process = alive.get(key[0])
-        sample = None if process is None else _sample(process.pidfd, key[1])
-        if sample is None:
-            del connections[key]
+@dataclass(frozen=True, slots=True)
+class _Connection:
+    process: str  # the identity of whoever made it
+    address: Address
+
+
+class Connections:
+    """The connections that were granted and are still open."""
+
+    def __init__(self) -> None:
+        self._by_inode: dict[int, _Connection] = {}
+
+    def add(self, inode: int, process: Process, address: Address) -> None:
+        self._by_inode[inode] = _Connection(process.identity, address)
+
+    def sample(self, processes: ProcessTable) -> list[dict[str, Any]]:
+        """The members of one `flow` record for each connection that somebody still holds; forgets the others.
+
+        Reads the descriptors of every process of the session, and of none when nothing is connected.
+        """
+        if not self._by_inode:
+            return []
+        holders = _find_holders(processes, self._by_inode)
+        samples = []
+        for inode, connection in list(self._by_inode.items()):
+            sample = _sample(*holders[inode], inode) if inode in holders else None
+            if sample is None:
+                del self._by_inode[inode]
+                continue
+            address = connection.address
+            samples.append(
+                {
+                    "process": connection.process,
+                    "operation": "sample",
+                    "address": address.host,
+                    "port": address.port,
+                    **sample,
+                }
+            )
+        return samples
+
+
+def _find_holders(processes: ProcessTable, wanted: dict[int, _Connection]) -> dict[int, tuple[Process, int]]:
+    """By inode, a process and the number that a wanted socket has there."""
+    holders: dict[int, tuple[Process, int]] = {}
+    for process in processes:
+        try:
+            held = proc.socket_inodes(process.pid)
+        except (ProcessLookupError, PermissionError):
             continue
-        samples.append(
-            {"process": key[0], "operation": "sample", "address": address.host, "port": address.port, **sample}
-        )
-    return samples
+        for number, inode in held.items():
+            if inode in wanted:
+                holders.setdefault(inode, (process, number))
+    return holders
 
 
-def _sample(process: int, number: int) -> dict[str, Any] | None:
+def _sample(process: Process, number: int, inode: int) -> dict[str, Any] | None:
     try:
-        holder = socket.socket(fileno=pidfd.take_descriptor(process, number))
+        taken = pidfd.take_descriptor(process.pidfd, number)
     except OSError:
         return None
     try:
-        information = holder.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-        sent, received = _BYTES_ACKED.unpack_from(information, _BYTES_ACKED_OFFSET)
-        return {"bytes_in": received, "bytes_out": sent, "first_bytes": _peek(holder)}
+        if os.fstat(taken).st_ino != inode:
+            return {"bytes_in": 0, "bytes_out": 0, "first_bytes": ""}  # moved meanwhile; the next sample finds it
+        holder = socket.socket(fileno=taken)
+        try:
+            information = holder.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+            sent, received = _BYTES_ACKED.unpack_from(information, _BYTES_ACKED_OFFSET)
+            return {"bytes_in": received, "bytes_out": sent, "first_bytes": _peek(holder)}
+        finally:
+            holder.detach()
     except (OSError, struct.error):
         return None
     finally:
-        holder.close()
+        close_promptly(taken)
 
 
 def _peek(holder: socket.socket) -> str:

@@ -137,7 +137,12 @@ class ExecStops:
         """
         threads = [thread for thread, pending in self._pending.items() if pending.process.pid == pid]
         if len(threads) > 1:
-            threads = [ptrace.event_message(pid)]
+            try:
+                threads = [ptrace.event_message(pid)]
+            except OSError:  # killed at the stop, before its first instruction: nothing ran
+                for thread in threads:
+                    del self._pending[thread]
+                return None
         return self._pending.pop(threads[0], None) if threads else None
 
     def _executed(self, pending: _Pending) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import pidfd, ptrace
+from remit.kernel import closing, pidfd, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
@@ -29,7 +29,6 @@ from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
-from remit.supervisor.flows import sample_flows
 from remit.supervisor.images import ExecStops
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.processes import Process, ProcessTable, Spawned
@@ -208,7 +207,7 @@ class Supervisor:
             memory=sample.memory,
             busiest=[{"process": identity, "cpu": cpu} for identity, cpu in sample.busiest],
         )
-        for flow in sample_flows(self.processes, self._network.connections):
+        for flow in self._network.connections.sample(self.processes):
             self.record("flow", **flow)
         if self._plan.limits.processes and self.processes.expected() >= self._plan.limits.processes:
             self.processes.reconcile(self._responder.descendants())
@@ -272,15 +271,32 @@ class Supervisor:
             pass
         while True:
             try:
-                pid, status = os.wait4(-1, os.WNOHANG | ptrace.WALL)[:2]
+                pid, status = os.wait4(-1, os.WNOHANG | os.WUNTRACED | ptrace.WALL)[:2]
             except ChildProcessError:
                 return
             if pid == 0:
                 return
-            if os.WIFSTOPPED(status):
+            if os.WIFSTOPPED(status) and pid == self._boundary.zygote:
+                self._zygote_stopped(os.WSTOPSIG(status))
+            elif os.WIFSTOPPED(status):
                 self._stops.stopped(pid, status)
             else:
                 self._stops.ended(pid)
+
+    def _zygote_stopped(self, number: int) -> None:
+        """It is in the agent's Landlock domain, so the agent can stop it; stopped, it tells of no program's end."""
+        pidfd.send_signal(self._insiders[0], signal.SIGCONT)
+        self.record(
+            "signal",
+            process=None,
+            operation="stop",
+            target=self._boundary.zygote,
+            arguments=[number],
+            errno=0,
+            refused=True,
+            wall="supervisor",
+            clause="the zygote is not to be stopped; it was continued at once",
+        )
 
     def _watch(self, process: Process) -> None:
         self._register(process.pidfd, _DEATH_PRIORITY, lambda events: self._process_ended(process))
@@ -357,4 +373,5 @@ def _wake_on_child_signal() -> int:
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    closing.prepare()
     return reader

@@ -120,13 +120,14 @@ class ProcessTable:
                 except OSError:
                     continue
                 try:
-                    start = proc.read_stat(pid).start
+                    stat = proc.read_stat(pid)
                 except ProcessLookupError:
-                    start = None
-                if start is None or self._ended.get(pid) == start:
+                    stat = None
+                # Looked at again now that it is held: the number may have become another process's since the list.
+                if stat is None or stat.parent != parent.pid or self._ended.get(pid) == stat.start:
                     os.close(descriptor)
                 else:
-                    self._add(pid, start, descriptor, parent, "children")
+                    self._add(pid, stat.start, descriptor, parent, "children")
 
     def meet_silent(self) -> None:
         """Meet whoever has asked nothing since its birth: it computes and hears like any other process."""
@@ -150,6 +151,7 @@ class ProcessTable:
         """A process has ended."""
         if self._by_pid.get(process.pid) is not process:
             return
+        self._read_last(process)
         del self._by_pid[process.pid]
         self._ended[process.pid] = process.start
         self._unwatch(process)
@@ -158,6 +160,15 @@ class ProcessTable:
         if process.pending_forks:
             self._lost_parents[process.identity] = process.pending_forks
         self._record("exit", process=process.identity, status=process.exit_status, cpu=process.cpu)
+
+    def _read_last(self, process: Process) -> None:
+        """What it used, from the zombie: a process that is killed says nothing before it goes."""
+        try:
+            stat = proc.read_stat(process.pid)
+        except ProcessLookupError:
+            return  # reaped already: then its last sample has to do
+        if stat.start == process.start:
+            process.cpu = max(process.cpu, stat.cpu)
 
     def running(self) -> list[Process]:
         """Those that have not ended, silent ones included, the ended ones being forgotten first."""

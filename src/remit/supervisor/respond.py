@@ -16,7 +16,8 @@ from collections.abc import Callable
 from remit.kernel import pidfd, proc
 
 _KILL_SECONDS = 5.0
-_SETTLE_SECONDS = 0.5
+_SETTLE_SECONDS = 10.0  # on a busy machine it takes a while until every process has been on a CPU to stop
+_REAP_SECONDS = 0.5
 # D: waiting, killable, for an answer that will not come.
 _STOPPED = ("T", "t", "D", "Z", "X")
 
@@ -76,7 +77,7 @@ class Responder:
         count = self.freeze()
         deadline = time.monotonic() + _KILL_SECONDS
         while True:
-            present = {pid for pid in self.descendants() if not _is_zombie(pid)}
+            present = {pid for pid in self.descendants() if not _has_ended(pid)}
             if not present or time.monotonic() > deadline:
                 return count, present
             for pid in present:
@@ -85,29 +86,28 @@ class Responder:
 
     def wait_for_children(self) -> None:
         """Reap until no child is left, for a bounded time."""
-        deadline = time.monotonic() + _SETTLE_SECONDS
+        deadline = time.monotonic() + _REAP_SECONDS
         while proc.children(os.getpid()) and time.monotonic() < deadline:
             self._wait(0.01)
 
     def _settled(self, present: set[int]) -> bool:
-        for pid in present:
-            try:
-                if proc.read_stat(pid).state not in _STOPPED:
-                    return False
-            except ProcessLookupError:
-                continue
-        return True
+        return all(state in _STOPPED for pid in present for state in proc.thread_states(pid))
 
     def _wait(self, seconds: float) -> None:
         select.select([self._child_signal], [], [], seconds)
         self._reap()
 
 
-def _is_zombie(pid: int) -> bool:
+def _has_ended(pid: int) -> bool:
+    """Whether every thread has: the state in /proc is the first thread's, which may leave long before the others."""
     try:
-        return proc.read_stat(pid).state in ("Z", "X")
-    except ProcessLookupError:
+        descriptor = pidfd.open_process(pid)
+    except OSError:
         return True
+    try:
+        return pidfd.has_exited(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _signal(pid: int, number: int) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 from remit.kernel import pidfd
+from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.supervisor.addresses import Address
 from remit.supervisor.processes import Process
@@ -32,7 +32,7 @@ class Taken:
 
     def close(self) -> None:
         if self._descriptor is not None:
-            os.close(self._descriptor)
+            close_promptly(self._descriptor)
             self._descriptor = None
 
 
@@ -49,11 +49,11 @@ def signed(value: int) -> int:
 
 def option(descriptor: int, name: int) -> int:
     """An option of the level SOL_SOCKET; raises OSError, ENOTSOCK for what is no socket."""
-    holder = socket.socket(fileno=os.dup(descriptor))
+    holder = socket.socket(fileno=descriptor)
     try:
         return holder.getsockopt(socket.SOL_SOCKET, name)
     finally:
-        holder.close()
+        holder.detach()
 
 
 def is_datagram(descriptor: int) -> bool:
@@ -64,11 +64,11 @@ def is_datagram(descriptor: int) -> bool:
 
 def local_address(descriptor: int) -> Address:
     """Where a TCP socket is bound."""
-    holder = socket.socket(fileno=os.dup(descriptor))
+    holder = socket.socket(fileno=descriptor)
     try:
         name = holder.getsockname()
     finally:
-        holder.close()
+        holder.detach()
     family = socket.AF_INET6 if len(name) == 4 else socket.AF_INET
     packed = socket.inet_pton(family, name[0])
     return Address("inet6" if len(name) == 4 else "inet", name[0], name[1], packed)

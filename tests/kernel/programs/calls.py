@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import ctypes
 import os
 import resource
@@ -29,6 +30,12 @@ def clone(number: str, flags: str) -> int:
 def clone_dirty(number: str, flags: str) -> int:
     """The same with the upper half of the register filled, which the kernel ignores."""
     return clone(number, str(int(flags, 0) | (0xABCD << 32)))
+
+
+def split(number: str, *arguments: str) -> int:
+    """The call by a second thread."""
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        return threads.submit(call, number, *arguments).result()
 
 
 def dumpable() -> dict[str, int]:
