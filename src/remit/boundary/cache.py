@@ -24,6 +24,7 @@ from remit.boundary.mask_mounts import can_mount
 from remit.evidence.locate import sessions_root
 from remit.plan import Plan, plan_from_json
 from remit.scope.default import default_scope
+from remit.scope.read import read_scope_file
 
 # What a plan may depend on; the same names as in remit.scope.variables, which a test compares.
 USED_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "VIRTUAL_ENV", "PYENV_ROOT", "NVM_DIR")
@@ -108,17 +109,7 @@ def plan_request(
 
 def scope_bytes(scope_path: Path | None) -> bytes:
     """The text of a scope file, or of the default scope; raises ScopeError when it cannot be read."""
-    if scope_path is None:
-        return default_scope()
-    try:
-        with open(scope_path, "rb") as file:
-            # One byte more than is allowed is enough to be refused; a device or a pipe has no end.
-            return file.read(256 * 1024 + 1)
-    except OSError as problem:
-        hint = "remit scope explain" if problem.errno == 2 else "check the path and its permissions"
-        raise errors.ScopeError(
-            f"cannot read the scope file: {scope_path}: {problem.strerror}", hint=hint, path=str(scope_path)
-        ) from problem
+    return default_scope() if scope_path is None else read_scope_file(str(scope_path))
 
 
 def _key(request: dict[str, Any]) -> str:

@@ -145,7 +145,11 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
     for index, grant in enumerate(scope.network.connect):
         place: Path = ("network", "connect", index)
         if grant.port[0] == 0:
-            raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nothing listens on port 0",
+                hint="write 1-65535 for every port",
+            )
         own = grant.cidr == SELF
         grants += [AddressGrant(cidr, *grant.port, clause(place), own) for cidr in (LOOPBACK if own else (grant.cidr,))]
     return tuple(grants)
@@ -157,10 +161,16 @@ def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
         place: Path = ("network", "udp", index)
         if grant.cidr == SELF:
             raise source.error(
-                (*place, "cidr"), f"{clause(place)}.cidr: nobody can say whose a UDP port is: self", hint="127.0.0.1"
+                (*place, "cidr"),
+                f"{clause(place)}.cidr: nobody can say whose a UDP port is: self",
+                hint="write an address, such as 127.0.0.1",
             )
         if grant.port[0] == 0:
-            raise source.error((*place, "port"), f"{clause(place)}.port: nobody answers on port 0", hint="1-65535")
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nobody answers on port 0",
+                hint="write 1-65535 for every port",
+            )
         grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
     return tuple(grants)
 

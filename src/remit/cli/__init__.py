@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from remit import __version__
-from remit.errors import RemitError, UsageError
+from remit.errors import RemitError, UsageError, one_line
 
 COMMANDS = {
     "run": ("remit.cli.run", "run a command inside its scope"),
@@ -28,6 +28,8 @@ COMMANDS = {
     "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
     "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }
+
+_LONGEST_ERROR = 8000
 
 
 def entry() -> None:
@@ -80,9 +82,10 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def print_error(problem: RemitError) -> None:
-    print(f"remit: {problem.message}", file=sys.stderr)
+    # Paths and other people's words are in these, and this may be a terminal.
+    print(f"remit: {one_line(problem.message, _LONGEST_ERROR)}", file=sys.stderr)
     if problem.hint:
-        print(f"hint: {problem.hint}", file=sys.stderr)
+        print(f"hint: {one_line(problem.hint, _LONGEST_ERROR)}", file=sys.stderr)
 
 
 def _run_command(name: str, words: list[str]) -> int:

@@ -35,6 +35,10 @@ def build_report(directory: Path | str) -> dict[str, Any]:
             for response in timeline.responses
         ],
         "left_running": timeline.left_running,
+        "left_behind": [
+            {name: item.get(name) for name in ("path", "class", "change", "detail")} for item in timeline.left_behind
+        ],
+        "left_behind_not_looked_at": timeline.left_unseen,
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
     }

@@ -20,7 +20,7 @@ def render_text(report: Item) -> str:
     said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
-    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running]
+    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running, _left_behind]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -143,6 +143,20 @@ def _left_running(report: Item) -> Iterator[str]:
         yield "LEFT RUNNING AT THE END"
     for process in report["left_running"][:LONGEST_LIST]:
         yield f"  {_program(process)}"
+
+
+def _left_behind(report: Item) -> Iterator[str]:
+    unseen = report["left_behind_not_looked_at"]
+    if report["left_behind"] or unseen:
+        yield "LEFT BEHIND, FOR PROGRAMS OUTSIDE THE BOUNDARY TO RUN OR FOLLOW"
+    for item in report["left_behind"][:LONGEST_LIST]:
+        detail = f": {item['detail']}" if item["detail"] else ""
+        yield f"  {item['change']:<7}  {item['class']:<10}  {item['path']}{detail}"
+    hidden = len(report["left_behind"]) - LONGEST_LIST
+    if hidden > 0:
+        yield f"  and {hidden} more, in the JSON report"
+    if unseen:
+        yield f"  and {unseen} directories or more, where nobody looked: there were too many"
 
 
 def _charged(item: Item) -> str:

@@ -68,6 +68,8 @@ class Timeline:
     end: dict[str, Any] | None = None
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    left_behind: list[dict[str, str]] = field(default_factory=list)
+    left_unseen: int = 0  # trees that were too many to look at
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -90,6 +92,9 @@ def build_timeline(directory: Path | str) -> Timeline:
             timeline.finding_times.setdefault(finding["id"], record["time"])
         elif kind == "response":
             timeline.responses.append(record)
+        elif kind == "persistence":
+            timeline.left_behind += record["left"]
+            timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
         elif kind == "end":
             timeline.end = record
         event = decode(record)

@@ -6,8 +6,8 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from remit.errors import one_line
 from remit.plan import AddressGrant, Plan
-from remit.scope.document import one_line
 from remit.scope.presets import PRESETS
 
 _WIDTH = 100

@@ -31,6 +31,7 @@ from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
 from remit.supervisor.mask_watch import MaskWatch
+from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
@@ -71,6 +72,7 @@ class Supervisor:
         self.frozen = False
         self.denials = 0
         self.on_freeze: Callable[[str], None] = lambda behaviour: None
+        self._persistence = Persistence(plan, os.path.expanduser("~"))
         self._build(plan, temporary_directory)
 
     def _build(self, plan: Plan, temporary_directory: str) -> None:
@@ -117,6 +119,8 @@ class Supervisor:
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
         self.denials += bool(members.get("refused"))
+        if kind == "open" and not members["refused"]:
+            self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
 
     def serve_harness(self, connection: Any) -> None:
@@ -335,6 +339,8 @@ class Supervisor:
             self._responder.kill()
             for process in self.processes:
                 self.processes.forget(process)
+        if (persistence := self._persistence.left()) is not None:
+            self.record("persistence", **persistence)
         status = outcome.status
         self.record(
             "end",
