@@ -13,8 +13,10 @@ import resource
 from collections.abc import Callable
 from functools import partial
 
+from remit.boundary import mask_mounts
+from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
-from remit.kernel import landlock, process, seccomp
+from remit.kernel import landlock, namespaces, process, seccomp
 from remit.plan import AddressGrant, PathGrant, Plan
 
 # A wider range is left to the supervisor's tables: one Landlock rule per port would make the ruleset huge.
@@ -29,6 +31,23 @@ def make_expendable() -> None:
             score.write(_OOM_SCORE)
     except OSError:
         pass  # a container may mount /proc read-only; the score is a courtesy, not a wall
+
+
+def cover_paths(covers: tuple[Cover, ...]) -> tuple[int, int] | None:
+    """Mount over what is secret or protected inside granted trees; the namespaces that this made, or None for none.
+
+    Before everything else: it needs the rights over a namespace of one's own, which are dropped next.
+    """
+    if not covers:
+        return None
+    try:
+        mask_mounts.put_up(covers)
+    except OSError as problem:
+        raise BoundaryError(
+            f"cannot cover what is secret or protected inside a granted tree: {problem}",
+            hint="move it out of the granted tree, or grant narrower paths",
+        ) from problem
+    return namespaces.open_own()
 
 
 def drop_privileges() -> None:

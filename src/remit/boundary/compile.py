@@ -17,6 +17,7 @@ from typing import Any
 from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
+from remit.boundary.masks import find_masks
 from remit.boundary.strength import find_gaps, find_walls
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
@@ -25,10 +26,11 @@ from remit.scope.document import Path, Source
 from remit.scope.model import Scope
 from remit.scope.parse import ParsedScope, clause, parse_scope
 from remit.scope.presets import Preset, find_preset
-from remit.scope.values import ValueProblem
+from remit.scope.values import SELF, ValueProblem
 from remit.scope.variables import Places, expand_paths, expand_text, find_places
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def compile_scope(
@@ -52,10 +54,14 @@ def compile_scope(
             f"this kernel or container has no seccomp user notification: {host.kernel}",
             hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
         )
+    if scope.nested_sandbox == "userns" and host.uid == 0:
+        # What root may write in /proc without a capability changes the whole machine.
+        raise source.error(("nested-sandbox",), "nested-sandbox: not for root: userns", hint="run as a user of its own")
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
     _refuse_overlap(files, source, outside, "write", "write into")
     _refuse_overlap(files, source, hidden or {}, "read", "read")
+    masks = find_masks(files, possible=host.mount_masks)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -78,16 +84,18 @@ def compile_scope(
         landlock_abi=host.landlock_abi,
         files=files.grants,
         secrets=files.secrets,
+        masks=masks.covered,
         connect=_connect(scope, source),
+        udp=_udp(scope, source),
         listen=_listen(scope),
         unix=_unix(scope, source, places),
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine),
+        seccomp=filters.compile_filter(host.machine, datagrams=bool(scope.network.udp)),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits),
-        gaps=find_gaps(host, files, accepted),
+        walls=find_walls(host, limits, masks),
+        gaps=find_gaps(host, files, masks, accepted),
         when_full=scope.evidence.when_full,
     )
 
@@ -148,6 +156,27 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
                 f"{clause(place)}.port: nothing listens on port 0",
                 hint="write 1-65535 for every port",
             )
+        own = grant.cidr == SELF
+        grants += [AddressGrant(cidr, *grant.port, clause(place), own) for cidr in (LOOPBACK if own else (grant.cidr,))]
+    return tuple(grants)
+
+
+def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+    grants = []
+    for index, grant in enumerate(scope.network.udp):
+        place: Path = ("network", "udp", index)
+        if grant.cidr == SELF:
+            raise source.error(
+                (*place, "cidr"),
+                f"{clause(place)}.cidr: nobody can say whose a UDP port is: self",
+                hint="write an address, such as 127.0.0.1",
+            )
+        if grant.port[0] == 0:
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nobody answers on port 0",
+                hint="write 1-65535 for every port",
+            )
         grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
     return tuple(grants)
 
@@ -156,8 +185,14 @@ def _listen(scope: Scope) -> tuple[AddressGrant, ...]:
     return tuple(
         AddressGrant(cidr, *grant.port, clause(("network", "listen", index)))
         for index, grant in enumerate(scope.network.listen)
-        for cidr in ((grant.cidr,) if grant.cidr else EVERYWHERE)
+        for cidr in _listening_networks(grant.cidr)
     )
+
+
+def _listening_networks(cidr: str | None) -> tuple[str, ...]:
+    if cidr == SELF:
+        return LOOPBACK
+    return EVERYWHERE if cidr is None else (cidr,)
 
 
 def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:

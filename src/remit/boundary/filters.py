@@ -45,10 +45,11 @@ class Rule:
     errno: int | None = None
 
 
-def compile_filter(machine: str, rules: Sequence[Rule] | None = None) -> str:
+def compile_filter(machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False) -> str:
     """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
 
-    `rules` other than RULES are for a test that takes one away.
+    `rules` other than RULES are for a test that takes one away. `datagrams`: UDP sockets may exist, so every send whose
+    address the filter cannot see must ask.
     """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
@@ -57,7 +58,8 @@ def compile_filter(machine: str, rules: Sequence[Rule] | None = None) -> str:
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        return base64.b64encode(_export(pyseccomp, machine, RULES if rules is None else rules)).decode()
+        chosen = (*(RULES if rules is None else rules), *(DATAGRAMS if datagrams else ()))
+        return base64.b64encode(_export(pyseccomp, machine, chosen)).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -150,9 +152,24 @@ NETWORK = (
     *_each("sendmmsg", _bits(3, MSG_FASTOPEN)),
 )
 
+# sendmsg keeps its address in memory, and whether there is one.
+DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
+
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+
+IPPROTO_IP, IPPROTO_IPV6 = 0, 41
+IP_OPTIONS, IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR = 4, 5, 6, 57
+
+# A source route sends packets somewhere else than to the address that was judged (ip(7), ipv6(7)).
+ROUTES = (
+    Rule("setsockopt", (_equal(1, IPPROTO_IP), _equal(2, IP_OPTIONS))),
+    *(
+        Rule("setsockopt", (_equal(1, IPPROTO_IPV6), _equal(2, option)))
+        for option in (IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR)
+    ),
+)
 
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
@@ -201,6 +218,7 @@ RULES: tuple[Rule, ...] = (
     *OPENS,
     *SOCKETS,
     *NETWORK,
+    *ROUTES,
     *NARROW,
     *NEIGHBOURS,
     *DANGEROUS,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.boundary.launch import remember_dispositions
+from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
 from remit.cli import supervise
 from remit.cli.begin import Begun
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
@@ -61,12 +62,15 @@ class Ended:
 class Launched:
     """A session under way; `wait` for its end."""
 
-    def __init__(self, begun: Begun, temporary: Path, supervisor: int, channel: socket.socket) -> None:
+    def __init__(
+        self, begun: Begun, temporary: Path, placeholders: list[str], supervisor: int, channel: socket.socket
+    ) -> None:
         self.session = begun.session
         self.evidence = begun.evidence
         self._engine = begun.engine
         self._notary = begun.notary
         self._temporary = temporary
+        self._placeholders = placeholders
         self._supervisor = supervisor
         self._channel = channel
 
@@ -99,6 +103,7 @@ class Launched:
             if "failed" in message:
                 raise _rebuild(message)
         finally:
+            remove_placeholders(self._placeholders)  # the supervisor has done so, unless it died
             shutil.rmtree(self._temporary, ignore_errors=True)
             _reap(self._supervisor)
             _reap(self._engine)
@@ -120,6 +125,7 @@ def launch(request: Request, begun: Begun) -> Launched:
     _check_gaps(request)
     _check_evidence(request.plan, begun.evidence)
     temporary = _temporary_directory(begun.session)
+    placeholders = _make_placeholders(request.plan, temporary)
     dispositions = remember_dispositions()
     process.set_child_subreaper()
     outside, inside = socket.socketpair()
@@ -127,7 +133,12 @@ def launch(request: Request, begun: Begun) -> Launched:
     if supervisor == 0:
         outside.close()
         supervise.main(
-            request=request, begun=begun, temporary_directory=str(temporary), dispositions=dispositions, channel=inside
+            request=request,
+            begun=begun,
+            temporary_directory=str(temporary),
+            dispositions=dispositions,
+            channel=inside,
+            placeholders=placeholders,
         )
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
@@ -135,7 +146,7 @@ def launch(request: Request, begun: Begun) -> Launched:
     inside.close()
     if request.harness is not None:
         request.harness.close()
-    return Launched(begun, temporary, supervisor, outside)
+    return Launched(begun, temporary, placeholders, supervisor, outside)
 
 
 def _check_gaps(request: Request) -> None:
@@ -180,6 +191,17 @@ def _temporary_directory(session: str) -> Path:
         except OSError:
             continue
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
+
+
+def _make_placeholders(plan: Plan, temporary: Path) -> list[str]:
+    try:
+        return make_placeholders(plan.masks, str(temporary))
+    except OSError as problem:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise BoundaryError(
+            f"cannot keep the place of a protected path: {problem.filename}: {problem.strerror}",
+            hint="make its directory writable, or take the path out of files.protect",
+        ) from problem
 
 
 def _forward_signals(channel: socket.socket) -> None:

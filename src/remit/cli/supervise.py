@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from remit import __version__
 from remit.boundary.launch import Boundary, start_boundary
+from remit.boundary.mask_mounts import lay_out, remove_placeholders
 from remit.errors import BoundaryError, RemitError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
@@ -47,14 +48,16 @@ def main(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> None:
-    """Run one session and exit. Never returns."""
+    """Run one session and exit. Never returns. `placeholders` are taken back at its end."""
     try:
-        message = _supervise(request, begun, temporary_directory, dispositions, channel)
+        message = _supervise(request, begun, temporary_directory, dispositions, channel, placeholders)
     except RemitError as problem:
         message = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
     except Exception as problem:
         message = {"failed": f"the supervisor failed: {problem!r}", "hint": None, "exit_status": 125}
+    remove_placeholders(placeholders)
     try:
         channel.setblocking(True)
         send(channel, message)
@@ -68,6 +71,7 @@ def _supervise(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> dict[str, Any]:
     gc.enable()
     launcher = os.getppid()
@@ -78,7 +82,8 @@ def _supervise(
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
     writer = EvidenceWriter(begun.evidence, files.allocate)
-    boundary = start_boundary(request.plan, temporary_directory, dispositions)
+    covers = lay_out(request.plan.masks, temporary_directory)
+    boundary = start_boundary(request.plan, temporary_directory, dispositions, covers)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()

@@ -182,7 +182,7 @@ def _act(event: Exec | Open | Connect | Flow | Call) -> tuple[str, str]:
             place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
             return event.operation, place
         case Flow():
-            return event.operation, f"{event.family} socket"
+            return event.operation, f"{event.address}:{event.port}" if event.address else f"{event.family} socket"
         case Call():
             return event.operation, event.target or ""
 

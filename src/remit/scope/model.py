@@ -154,14 +154,21 @@ class Processes(_Strict):
 
 
 class Connect(_Strict):
-    """TCP addresses that the agent may connect to."""
+    """TCP addresses that the agent may connect to; `cidr: self` is loopback where this session itself listens."""
+
+    cidr: Cidr
+    port: Ports
+
+
+class Udp(_Strict):
+    """UDP addresses that the agent may send to, such as a resolver's port 53."""
 
     cidr: Cidr
     port: Ports
 
 
 class Listen(_Strict):
-    """TCP addresses that the agent may listen on; without cidr, all of this host's.
+    """TCP addresses that the agent may listen on; without cidr, all of this host's; `cidr: self` is loopback.
 
     Port 0 lets a socket be bound to any free port; to listen, the port it got must be granted too.
     """
@@ -171,9 +178,10 @@ class Listen(_Strict):
 
 
 class Network(_Strict):
-    """TCP grants, and path-named unix sockets outside the workspace."""
+    """TCP and UDP grants, and path-named unix sockets outside the workspace."""
 
     connect: list[Connect] = []
+    udp: list[Udp] = []
     listen: list[Listen] = []
     unix: list[PathText] = []
 
@@ -232,7 +240,7 @@ class Scope(_Strict):
     devices: Devices = Devices()
     compute: Compute = Compute()
     environment: Environment = Environment.model_validate({})
-    nested_sandbox: Annotated[Literal["refuse"], _later(("userns", "mount"))] = Field(
+    nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
     otherwise: Annotated[Literal["deny"], _later(("record", "ask"))] = Field(

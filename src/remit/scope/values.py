@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+SELF = "self"  # loopback, and for connect only where the session itself listens
 _UNITS = {
     "B": 1,
     "kB": 10**3,
@@ -74,10 +75,10 @@ def parse_ports(value: object) -> tuple[int, int]:
 
 
 def parse_cidr(value: object) -> str:
-    """A network in canonical form, from `10.0.0.0/8`, `127.0.0.1` or `::1`."""
+    """A network in canonical form, from `10.0.0.0/8`, `127.0.0.1` or `::1`; or `self`."""
     text = value if isinstance(value, str) else ""
-    if text == "self":
-        raise ValueProblem("not supported yet: self", "write 127.0.0.0/8; it means the host's own services too")
+    if text == SELF:
+        return SELF
     if "%" in text:
         raise ValueProblem("a network has no zone", "leave the part from % on out")
     try:

@@ -107,12 +107,23 @@ def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int)
 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
-    """The clause that grants `access` on `path`, or None."""
+    """The clause that grants `access` on `path`, or None; a mask takes back what a grant gives."""
+    if masked(desk, path, access) is not None:
+        return None
     for grant in desk.plan.files:
         if access in grant.access:
             root = grant.path.replace("$TMPDIR", desk.temporary_directory)
             if path == root or path.startswith(root.rstrip("/") + "/"):
                 return grant.clause
+    return None
+
+
+def masked(desk: Desk, path: str, access: str) -> str | None:
+    """The clause of a mask that keeps `access` from `path`, or None."""
+    for mask in desk.plan.masks:
+        place = mask.path.replace("$TMPDIR", desk.temporary_directory)
+        if (mask.kind == "secret" or access == "write") and (path == place or path.startswith(place + "/")):
+            return "files.secrets" if mask.kind == "secret" else "files.protect"
     return None
 
 
@@ -173,6 +184,9 @@ def _link(name: str, directory: int) -> str:
 
 
 def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:
+    if masked(desk, place.path, "write") is not None:
+        _record(desk, "open", process, asked, place, flags, 0)
+        return
     makes = bool(flags & os.O_CREAT)
     if (place.error == errno.ENOENT and not (makes and place.room)) or (place.error == errno.EACCES and not makes):
         return  # nothing there to write to: a search, not an act
@@ -188,6 +202,7 @@ def _record(
     desk: Desk, kind: str, process: Process, asked: str, place: Place, flags: int, error: int, **more: Any
 ) -> None:
     clause = granted(desk, place.path, "write")
+    mask = masked(desk, place.path, "write")
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
     refused = clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS)
     desk.record(
@@ -196,10 +211,10 @@ def _record(
         path=place.path,
         asked=asked,
         flags=flags,
-        errno=errno.EACCES if refused else error,
+        errno=(errno.EROFS if mask == "files.protect" else errno.EACCES) if refused else error,
         refused=refused,
-        wall="files" if refused else "",
-        clause=clause or ("devices.gpu" if kind == "device" else "files.write"),
+        wall=("files" if mask is None else "masks") if refused else "",
+        clause=clause or mask or ("devices.gpu" if kind == "device" else "files.write"),
         predicted=True,
         **more,
     )

@@ -25,6 +25,7 @@ from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
 from remit.supervisor.answer_network import NetworkAnswers
+from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.connections import Connection, Watch
@@ -33,6 +34,7 @@ from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
 from remit.supervisor.losses import Losses
+from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
@@ -98,12 +100,14 @@ class Supervisor:
         self.processes.set_zygote(boundary.zygote)
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
+        self.masks = MaskWatch(plan.masks, temporary_directory, boundary, self.record)
         desk = Desk(plan, temporary_directory, self.processes, self.record)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
+        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
+        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        self._questions.use(_handlers(self._network, self._stops), self._stops)
+        self._questions.use(_handlers(self._network, sends, self._stops), self._stops)
         closing.prepare()
         self._child_signal = process.wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
@@ -263,6 +267,9 @@ class Supervisor:
             self.record("flow", **flow)
         if self.processes.is_unsettled(self._plan.limits.processes):
             self.processes.reconcile(self._responder.descendants())
+        bare = self.masks.check()
+        if bare is not None and self._outcome is None:
+            self.kill("supervisor", ended_by=f"a mask came off: {bare}")
         clause = exceeded(sample, self._plan.limits, self._began)
         if clause is not None and self._outcome is None:
             self.kill("budget", ended_by=clause)
@@ -421,13 +428,13 @@ class Supervisor:
         return outcome
 
 
-def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
+def _handlers(network: NetworkAnswers, sends: SendAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
     return {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
-        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
+        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         "connect": network.connect,
         "bind": network.bind,
         "listen": network.listen,

@@ -64,6 +64,10 @@ class Questions:
         """Answer later: errno, 0 for success."""
         seccomp.answer(self.listener, question, error=error)
 
+    def give(self, question: Question, value: int, error: int) -> None:
+        """Answer later: the value that the call returns, or errno."""
+        seccomp.answer(self.listener, question, value=value, error=error)
+
     def _serve_one(self, question: Question) -> Process | None:
         """Answer one question. Returns its process if that one's program has now asked more than its allowance."""
         name = NAMES.get(question.number, str(question.number))
