@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from remit.kernel import pidfd
@@ -27,6 +27,7 @@ class Spawn:
     search_path: str
     owner: Connection | None
     pid: int = 0
+    signals: list[int] = field(default_factory=list)  # sent before it had asked its first question
 
 
 class Session(Protocol):
@@ -83,7 +84,7 @@ class Requests:
                 return self._steps.begin(message, source)
             return self._steps.end(str(message.get("step")), source)
         if action == "signal":
-            return self._signal(int(message["spawn"]), int(message["signal"]))
+            return self.send_signal(int(message["spawn"]), int(message["signal"]))
         by = "harness" if connection is self.harness else "operator"
         if action == "freeze":
             return self._session.freeze(by)
@@ -141,14 +142,25 @@ class Requests:
             return None
         return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path)
 
+    def send_signal(self, number: int, signal_number: int) -> bool:
+        """Signal a program that was started. Before its first question it still has the zygote's signal handling, and
+        may not even have a pid, so what is sent by then waits for that question."""
+        spawn = self.spawns.get(number)
+        if spawn is None or signal_number not in set(signal.Signals):
+            return False
+        process = self._processes.get(spawn.pid)
+        if process is None:
+            spawn.signals.append(signal_number)
+            return True
+        return pidfd.send_signal(process.pidfd, signal_number)
+
+    def deliver_early(self, pid: int) -> None:
+        """A program asks its first question: it gets what was sent to it before."""
+        spawn, process = self.by_pid.get(pid), self._processes.get(pid)
+        while spawn is not None and process is not None and spawn.signals:
+            pidfd.send_signal(process.pidfd, spawn.signals.pop(0))
+
     def _source(self, connection: Connection | None) -> str:
         if connection is None:
             return "run"
         return "sdk" if connection is self.harness else "exec"
-
-    def _signal(self, number: int, signal_number: int) -> bool:
-        spawn = self.spawns.get(number)
-        process = self._processes.get(spawn.pid) if spawn else None
-        if process is None or signal_number not in set(signal.Signals):
-            return False
-        return pidfd.send_signal(process.pidfd, signal_number)
