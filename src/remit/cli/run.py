@@ -149,11 +149,9 @@ def _write_report(ended: Ended, place: ReportPlace) -> None:
 
 
 def _notice(ended: Ended) -> None:
-    """One line on stderr, unless it is a terminal that the command shares: then the report has it."""
-    if os.isatty(2):
-        return
+    """One line on stderr. On a terminal that the command shared, findings are left to the report, but not the end."""
     parts = []
-    if ended.severities:
+    if ended.severities and (ended.exit_source == "remit" or not os.isatty(2)):
         parts.append(f"{len(ended.severities)} finding{'s' if len(ended.severities) > 1 else ''}")
     if ended.exit_source == "remit":
         parts.append(f"ended by {ended.ended_by}")
