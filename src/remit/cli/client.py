@@ -19,16 +19,12 @@ class Client:
 
     def __init__(self, name: str | None) -> None:
         self.evidence = _running() if name is None else find_evidence(name)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        holder = os.open(self.evidence, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._socket.connect(f"/proc/self/fd/{holder}/{CONTROL_SOCKET}")
+            self._socket = _connect(self.evidence)
         except OSError as problem:
             raise UsageError(
                 f"the session is not running: {self.evidence.name}", hint=f"remit report {self.evidence}"
             ) from problem
-        finally:
-            os.close(holder)
         self._receiver = Receiver(self._socket)
         self._last = 0
 
@@ -57,6 +53,15 @@ class Client:
         return None
 
 
+def is_running(evidence: Path) -> bool:
+    """Whether the supervisor of this session answers. The socket's name alone may be left of one that was killed."""
+    try:
+        _connect(evidence).close()
+    except OSError:
+        return False
+    return True
+
+
 def counted(processes: int) -> str:
     return "1 process" if processes == 1 else f"{processes} processes"
 
@@ -64,10 +69,24 @@ def counted(processes: int) -> str:
 def _running() -> Path:
     """The only running session of this user."""
     root = sessions_root()
-    running = [path.parent for path in sorted(root.glob(f"*/{CONTROL_SOCKET}"))]
+    running = [path.parent for path in sorted(root.glob(f"*/{CONTROL_SOCKET}")) if is_running(path.parent)]
     if len(running) == 1:
         return running[0]
     if not running:
         raise UsageError("no session is running", hint="remit run -- COMMAND")
     names = " ".join(path.name for path in running)
     raise UsageError(f"more than one session is running: {names}", hint=f"--session {running[-1].name}")
+
+
+def _connect(evidence: Path) -> socket.socket:
+    """Raises OSError. The directory's descriptor keeps the address short: sun_path holds 108 bytes."""
+    holder = os.open(evidence, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(f"/proc/self/fd/{holder}/{CONTROL_SOCKET}")
+    except OSError:
+        connection.close()
+        raise
+    finally:
+        os.close(holder)
+    return connection

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from typing import Any
 
 from remit.kernel import proc
@@ -21,6 +22,9 @@ _ACCESS_MODE = 3
 # Written by every shell and saying nothing about what a task does.
 _PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
 _GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+
+# What is dumped in a crash (a JVM), a thread's name, how soon it is killed for memory, how late its timers may be.
+_OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
 
 
 def open_for_writing(desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -111,11 +115,24 @@ def _resolve_existing(path: str, no_follow: int, pid: int) -> str:
     return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) else found
 
 
+def is_routine(pid: int, path: str) -> bool:
+    """Whether a write would only set something harmless of the writer's own, as run times do when they start.
+
+    The wall refuses it all the same, for Landlock cannot name the /proc entries of a process that is not there yet.
+    """
+    match = _OWN_SETTINGS.fullmatch(path)
+    try:
+        return match is not None and proc.thread_group(int(match[2] or match[1])) == pid
+    except ProcessLookupError:
+        return False
+
+
 def _record_open(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
     clause = granted(desk, path, "write")
+    more = {"routine": True} if clause is None and is_routine(process.pid, path) else {}
     if clause is None and not found and not flags & os.O_CREAT:
         return  # nothing there to write to: a search, not an act
-    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause)
+    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause, **more)
 
 
 def _record_device(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:

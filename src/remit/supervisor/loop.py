@@ -114,7 +114,7 @@ class Supervisor:
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
-        self.denials += bool(members.get("refused"))
+        self.denials += bool(members.get("refused") and not members.get("routine"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
         return self._writer.append(kind, members)
