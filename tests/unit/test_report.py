@@ -103,7 +103,7 @@ def test_a_session_that_was_cut_short_or_cut_off_or_goes_on_is_not_called_in_sco
     assert "cut off" not in running
     book = Playbook().spawn("/bin/true").add("response", finding=None, verdict="freeze", by="operator", processes=1)
     frozen = render_text(build_report(book.write(tmp_path / "frozen"), running=True))
-    assert "it is frozen: remit resume --session" in frozen
+    assert "it is frozen until `remit resume`" in frozen
     members = {"status": None, "exit_source": "remit", "ended_by": "compute.wall", "left_running": []}
     short = Playbook().spawn("/bin/true").add("end", **members).write(tmp_path / "short")
     assert "cut short: no finding and no refused act until it was ended by compute.wall" in render_text(

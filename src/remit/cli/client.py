@@ -7,8 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from remit.errors import RemitError, UsageError
-from remit.evidence.locate import find_evidence, sessions_root
+from remit.errors import FrozenError, RemitError, StepError, UsageError
+from remit.evidence.locate import find_evidence, name_of, sessions_root
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 CONTROL_SOCKET = "control.sock"
@@ -31,16 +31,32 @@ class Client:
     def ask(self, message: Message, descriptors: tuple[int, ...] = ()) -> Any:
         """Send one request and return its answer; news that arrive before it are kept out of the way."""
         self._last += 1
+        number = self._last  # a signal handler may send in between
         try:
-            send(self._socket, {**message, "request": self._last, "descriptors": len(descriptors)}, descriptors)
+            send(self._socket, {**message, "request": number, "descriptors": len(descriptors)}, descriptors)
             while (reply := self._receiver.wait()) is not None:
-                if reply.get("request") == self._last:
+                if reply.get("request") == number:
                     if "error" in reply:
-                        raise RemitError(f"the session refused: {reply['error']}")
+                        raise self._refusal(reply)
                     return reply.get("ok")
         except (OSError, ProtocolError) as problem:
             raise RemitError(f"lost the session: {problem}") from problem
         raise RemitError("the session hung up", hint="only the session's own user, from outside it, may steer it")
+
+    def tell(self, message: Message) -> None:
+        """Send a request whose answer nobody waits for."""
+        self._last += 1
+        try:
+            send(self._socket, {**message, "request": self._last, "descriptors": 0})
+        except OSError:
+            pass  # whoever reads next finds the session gone
+
+    def _refusal(self, reply: Message) -> RemitError:
+        if reply.get("class") == "FrozenError":
+            return FrozenError(reply["error"], hint=f"remit resume --session {name_of(self.evidence)}")
+        if "class" in reply:
+            return StepError(reply["error"], hint=reply["hint"])
+        return RemitError(f"the session refused: {reply['error']}", hint=f"remit report {name_of(self.evidence)}")
 
     def wait_for_end(self, spawn: int) -> int | None:
         """The wait status of a program, or None when the session ended first."""

@@ -143,7 +143,7 @@ def _write_report(ended: Ended, place: ReportPlace) -> None:
         reason = problem.strerror if isinstance(problem, OSError) else problem
         print(
             f"remit: cannot write the report {place.path}: {reason}\n"
-            f"hint: remit report {ended.session} --format json > FILE",
+            f"hint: remit report {name_of(ended.evidence)} --format json > FILE",
             file=sys.stderr,
         )
 

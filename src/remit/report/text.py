@@ -47,7 +47,7 @@ def _verdict(report: Item) -> Iterator[str]:
     if session["ended"]:
         yield f"  {_ending(session)}"
     elif session["running"] and _is_frozen(report["responses"]):
-        yield f"  it is frozen: remit resume --session {session['id']}"
+        yield "  it is frozen until `remit resume`, or ended by `remit stop --kill`"
     if session["status"] and not denials:
         yield '  reads that a wall refuses leave no record: where the command met "Permission denied", a scope'
         yield "  grants the path in files.read (remit scope explain --text > scope.yaml to begin with)"

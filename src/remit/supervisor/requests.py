@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from remit.errors import FrozenError, StepError, UsageError
 from remit.kernel import pidfd
 from remit.protocol import Message, ProtocolError
 from remit.supervisor.connections import Connection
@@ -33,6 +34,8 @@ class Spawn:
 class Session(Protocol):
     """What requests may do to the session as a whole."""
 
+    frozen: bool
+
     def freeze(self, by: str) -> int: ...
     def resume(self, by: str) -> int: ...
     def kill(self, by: str) -> int: ...
@@ -57,6 +60,7 @@ class Requests:
         self.by_pid: dict[int, Spawn] = {}
         self.harness: Connection | None = None
         self.environment: dict[str, str] = {}  # for programs whose caller names none: what the scope grants
+        self._step_owners: dict[str, Connection] = {}
         self._last = 0
 
     def received(self, connection: Connection, message: Message) -> None:
@@ -64,15 +68,23 @@ class Requests:
         descriptors = connection.take_descriptors(int(message.get("descriptors", 0)))
         try:
             outcome = self._perform(connection, message, descriptors)
+        except UsageError as problem:
+            refusal = {"error": problem.message, "hint": problem.hint, "class": type(problem).__name__}
+            connection.send({"request": message.get("request"), **refusal})
+            return
         except ProtocolError as problem:
             connection.send({"request": message.get("request"), "error": str(problem)})
             return
         connection.send({"request": message.get("request"), "ok": outcome})
 
     def lost(self, connection: Connection) -> None:
-        """A peer hung up. Without its harness a session ends: nobody is left who could mark its steps."""
+        """A peer hung up. Without its harness a session ends: nobody is left who could mark its steps. Any other peer's
+        steps end with it, and what it started runs on."""
         if connection is self.harness:
             self._session.finish()
+            return
+        for step in [step for step, owner in self._step_owners.items() if owner is connection]:
+            self._end_step(step, self._source(connection))
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
         source = self._source(connection)
@@ -80,9 +92,13 @@ class Requests:
         if action == "spawn":
             return self.spawn(message, descriptors, connection)
         if action == "step":
-            if message.get("mark") == "begin":
-                return self._steps.begin(message, source)
-            return self._steps.end(str(message.get("step")), source)
+            if message.get("mark") != "begin":
+                return self._end_step(str(message.get("step")), source)
+            if self._session.frozen and connection is not self.harness:
+                raise FrozenError("the session is frozen", hint="remit resume")
+            self._steps.begin(message, source)
+            self._step_owners[message["step"]] = connection
+            return None
         if action == "signal":
             return self.send_signal(int(message["spawn"]), int(message["signal"]))
         by = "harness" if connection is self.harness else "operator"
@@ -96,11 +112,15 @@ class Requests:
             return self._session.finish()
         raise ProtocolError(f"unknown request: {action}")
 
+    def _end_step(self, step: str, source: str) -> None:
+        self._steps.end(step, source)
+        self._step_owners.pop(step, None)
+
     def spawn(self, message: Message, descriptors: tuple[int, ...], owner: Connection | None) -> int:
         """Have a program started, charged to an open step if one is named. Returns the spawn's number."""
         step = message.get("step")
         if step is not None and not self._steps.is_open(step):
-            raise ProtocolError(f"step is not open: {step}")
+            raise StepError(f"step is not open: {step}", hint="a program is started while its step is open")
         arguments = message["arguments"]
         if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
             raise ProtocolError("arguments must be one or more strings without NUL")
