@@ -108,6 +108,13 @@ class ExecStops:
         except OSError:
             pass  # killed while it was stopped
 
+    def asked_again(self, thread: int) -> None:
+        """A thread whose exec is followed asks something else: so that exec has failed, for a stop would have come
+        before the new program's first question. The one that was asked for comes too late when the process exits."""
+        pending = self._pending.pop(thread, None)
+        if pending is not None:
+            self._failed(pending)
+
     def ended(self, thread: int) -> None:
         """A tracee died."""
         self._pending.pop(thread, None)

@@ -70,6 +70,8 @@ class Questions:
                 return Later()  # the caller died; what was just read may be another process
             if process.unconfirmed and self._stops is not None:
                 self._stops.confirm(process)
+            if self._stops is not None and name not in ("execve", "execveat"):
+                self._stops.asked_again(question.pid)
             return self._handlers.get(name, refuse)(self._desk, process, question, name)
         except ProcessLookupError:
             return Fail(errno.EPERM)  # gone, or so it says: either way nobody may act on it
