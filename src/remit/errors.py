@@ -39,6 +39,14 @@ class UsageError(RemitError):
     exit_status = EXIT_USAGE
 
 
+class StepError(UsageError):
+    """A step's id is empty, too long or used before, or names no step that is open; whoever marks steps must act."""
+
+
+class FrozenError(UsageError):
+    """The session is frozen, so nothing can be started in it until it is resumed."""
+
+
 class ScopeError(RemitError):
     """The scope file is wrong; its author must act."""
 

@@ -110,6 +110,7 @@ class Open:
     clause: str | None
     device_class: str | None
     absent: bool
+    routine: bool  # a refused write of a process to an entry of its own in /proc that concerns nobody else
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,8 @@ class Flow:
     refused: bool
     wall: str | None
     clause: str | None
+    socket_type: int  # of a refused socket, with its protocol, as socket(2) numbers them
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)

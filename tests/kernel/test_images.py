@@ -45,6 +45,16 @@ def test_nor_by_a_descriptor(inside: Inside, true: Path) -> None:
     assert len(attempt.refusals("exec", image=str(true))) == 1
 
 
+def test_a_refusal_is_recorded_though_the_process_exits_at_once(
+    inside: Inside, true: Path, compile_program: Callable[[str], Path]
+) -> None:
+    """Its exit may be asked about before the stop that follows the failed exec."""
+    program = inside.workspace / "exec_fails"
+    shutil.copy(compile_program("exec_fails"), program)
+    attempt = inside.run([str(program), str(true), "200"])
+    assert len(attempt.refusals("exec", image=str(true), clause="files.execute")) == 200
+
+
 @pytest.mark.parametrize("by", ["path", "execveat"])
 def test_a_program_in_memory_is_killed_before_its_first_instruction(inside: Inside, by: str) -> None:
     attempt = inside.do("images.py", "in_memory", "/bin/true", by, number("execveat"))

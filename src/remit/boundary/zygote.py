@@ -207,7 +207,7 @@ def _spawn(
     never comes from a stranger."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = os.fork()
+        pid = _fork()
     except OSError as problem:
         pid = -1
         send(channel, {"refused": request["id"], "errno": problem.errno})
@@ -223,6 +223,15 @@ def _spawn(
     os.close(writer)
     for number in streams:
         os.close(number)
+
+
+def _fork() -> int:
+    """fork(2) is a question; until the supervisor has received it, SIGCHLD interrupts it (seccomp_unotify(2))."""
+    while True:
+        try:
+            return os.fork()
+        except InterruptedError:
+            continue
 
 
 def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any], masked: bool) -> None:
@@ -251,7 +260,8 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
             raise FileNotFoundError("not found")
         os.execve(program, request["arguments"], request["environment"])
     except OSError as problem:
-        os.write(2, os.fsencode(f"remit: cannot run {name}: {problem.strerror or problem}\n"))
+        where = f" in {problem.filename}" if problem.filename == request["directory"] else ""
+        os.write(2, os.fsencode(f"remit: cannot run {name}{where}: {problem.strerror or problem}\n"))
     except Exception as problem:
         os.write(2, os.fsencode(f"remit: cannot run {name}: {problem}\n"))
     finally:

@@ -66,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`remit report | head`); Python would complain again at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        return 130  # as a shell has it
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:

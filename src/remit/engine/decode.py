@@ -78,7 +78,7 @@ def _open(r: Record) -> Event:
     return Open(
         r["n"], r["time"], r["process"], r.get("path") or r.get("asked") or "", int(r.get("flags") or 0),
         int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
-        device_class, bool(r.get("absent")),
+        device_class, bool(r.get("absent")), bool(r.get("routine")),
     )  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def _flow(r: Record) -> Event:
         r["n"], r["time"], r["process"], r["operation"], str(r.get("family") or "other"), str(r.get("address") or ""),
         int(r.get("port") or 0), int(r.get("bytes_in") or 0), int(r.get("bytes_out") or 0),
         str(r.get("first_bytes") or ""), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"),
-        r.get("clause"),
+        r.get("clause"), int(r.get("type") or 0), int(r.get("protocol") or 0),
     )  # fmt: skip
 
 

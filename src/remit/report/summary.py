@@ -10,13 +10,13 @@ from remit.report.timeline import Denial, StepLine, Timeline, build_timeline, rf
 SCHEMA_VERSION = 1
 
 
-def build_report(directory: Path | str) -> dict[str, Any]:
-    """The report of the session whose evidence lies in `directory`."""
+def build_report(directory: Path | str, *, running: bool = False) -> dict[str, Any]:
+    """The report of the session whose evidence lies in `directory`; evidence does not tell whether it is `running`."""
     timeline = build_timeline(directory)
     header = timeline.header
     return {
         "schema_version": SCHEMA_VERSION,
-        "session": _session(timeline),
+        "session": {**_session(timeline), "running": running and timeline.end is None},
         "attempts": [
             {"name": a.name, "wall": a.wall, "result": a.result, "reason": a.reason, "gap": a.gap}
             for a in timeline.attempts
@@ -25,6 +25,7 @@ def build_report(directory: Path | str) -> dict[str, Any]:
         "gaps": _gaps(timeline),
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
+        "routine_refusals": timeline.routine,
         "findings": [
             {"time": rfc3339(timeline.finding_times[name]), **finding} for name, finding in timeline.findings.items()
         ],

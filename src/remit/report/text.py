@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from remit.report.clean import clean, one_line
+from remit.report.words import advice
 
 WIDTH = 100
 LONGEST_LIST = 12
@@ -30,20 +31,26 @@ def _head(session: Item) -> Iterator[str]:
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
         yield f"command   {one_line(' '.join(session['arguments']))}"
-    yield f"time      {session['began']} to {session['ended'] or 'unknown'}"
-    if not session["closed"]:
+    until = session["ended"] or ("now: it is still running" if session["running"] else "unknown")
+    yield f"time      {session['began']} to {until}"
+    if not session["closed"] and not session["running"]:
         yield "          not closed: the recording was cut off"
 
 
 def _verdict(report: Item) -> Iterator[str]:
     session, findings, denials = report["session"], report["findings"], report["denials"]
-    yield f"VERDICT   {_headline(findings, denials, report['lost'])}"
+    yield f"VERDICT   {_headline(findings, denials, report['lost'], session)}"
     for response in report["responses"]:
         cause = f" for finding {response['finding']}" if response["finding"] else ""
         reached = f"which reached {response['processes']} process(es)"
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
     if session["ended"]:
         yield f"  {_ending(session)}"
+    elif session["running"] and _is_frozen(report["responses"]):
+        yield "  it is frozen until `remit resume`, or ended by `remit stop --kill`"
+    if session["status"] and not denials:
+        yield '  reads that a wall refuses leave no record: where the command met "Permission denied", a scope'
+        yield "  grants the path in files.read (remit scope explain --text > scope.yaml to begin with)"
 
 
 def _ending(session: Item) -> str:
@@ -55,7 +62,12 @@ def _ending(session: Item) -> str:
     return f"the command ended with status {status}" if status >= 0 else f"the command was killed by signal {-status}"
 
 
-def _headline(findings: list[Item], denials: list[Item], lost: Item) -> str:
+def _is_frozen(responses: list[Item]) -> bool:
+    return bool(responses) and responses[-1]["verdict"] == "freeze"
+
+
+def _headline(findings: list[Item], denials: list[Item], lost: Item, session: Item) -> str:
+    """What can be said of the whole session; of one that was cut short or goes on, not that it is in scope."""
     if findings:
         behaviours = ", ".join(dict.fromkeys(f"{item['behaviour']} ({item['state']})" for item in findings))
         return f"out of scope: {behaviours}"
@@ -64,7 +76,14 @@ def _headline(findings: list[Item], denials: list[Item], lost: Item) -> str:
         return f"stayed inside, after {acts} refused act(s) and no finding"
     if lost:
         return "unknown: events were lost"
-    return "in scope: no finding and no refused act"
+    nothing = "no finding and no refused act"
+    if session["running"]:
+        return f"open: {nothing} so far"
+    if not session["ended"]:
+        return f"unknown: {nothing} until the recording was cut off"
+    if session["exit_source"] == "remit":
+        return f"cut short: {nothing} until it was ended by {session['ended_by']}"
+    return f"in scope: {nothing}"
 
 
 def _findings(report: Item) -> Iterator[str]:
@@ -96,21 +115,30 @@ def _steps(report: Item) -> Iterator[str]:
             yield f"  {'':<{widest}}  {step['lost']} event(s) were lost during this step"
         if step["left_running"]:
             names = ", ".join(_program(process) for process in step["left_running"][:LONGEST_LIST])
-            yield f"  {'':<{widest}}  left running: {names}"
+            hidden = len(step["left_running"]) - LONGEST_LIST
+            yield f"  {'':<{widest}}  left running: {names}" + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _denials(report: Item) -> Iterator[str]:
     if report["denials"]:
         yield "WHAT WAS REFUSED"
+    if report["denials"] and not report["steps"]:
+        yield "  (this session has no steps that an act could be charged to)"
     for denial in report["denials"][:LONGEST_LIST]:
         times = f" ({denial['count']} times)" if denial["count"] > 1 else ""
         program = denial["program"].rpartition("/")[2] or denial["process"]
         why = ", ".join(filter(None, (denial["wall"], denial["clause"])))
-        yield f"  {denial['id']}  {program}: {denial['operation']} {denial['object']}{times}  [{why}]"
-        yield f"      step: {_charged(denial)} ({denial['attribution']})"
+        act = f"{denial['operation']} {denial['object']}".rstrip()
+        yield f"  {denial['id']}  {program}: {act}{times}  [{why}]"
+        if report["steps"]:
+            yield f"      step: {_charged(denial)} ({denial['attribution']})"
+        if hint := advice(denial):
+            yield f"      hint: {hint}"
     hidden = len(report["denials"]) - LONGEST_LIST
     if hidden > 0:
         yield f"  and {hidden} more kinds, in the JSON report"
+    if report["denials"] and report["routine_refusals"]:
+        yield f"  not counted: {report['routine_refusals']} writes of programs to settings of their own in /proc"
 
 
 def _held(report: Item) -> Iterator[str]:
@@ -154,6 +182,9 @@ def _left_running(report: Item) -> Iterator[str]:
         yield "LEFT RUNNING AT THE END"
     for process in report["left_running"][:LONGEST_LIST]:
         yield f"  {_program(process)}"
+    hidden = len(report["left_running"]) - LONGEST_LIST
+    if hidden > 0:
+        yield f"  and {hidden} more, in the JSON report"
 
 
 def _left_behind(report: Item) -> Iterator[str]:

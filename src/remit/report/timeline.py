@@ -16,6 +16,7 @@ from remit.errors import EvidenceError
 from remit.events import AttemptResult, Attempts, Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
 from remit.evidence.reader import read_records
 from remit.findings import Attribution
+from remit.report.words import socket_in_words
 
 SECOND = 1_000_000_000
 
@@ -65,6 +66,7 @@ class Timeline:
     responses: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    routine: int = 0  # refused writes of processes to harmless entries of their own in /proc
     lost_outside: int = 0  # fell while no step was in force
     end: dict[str, Any] | None = None
     last_time: int = 0
@@ -150,6 +152,9 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             charged.event_count += 1
         if not isinstance(event, Exec | Open | Connect | Flow | Call) or not event.refused:
             return
+        if isinstance(event, Open) and event.routine:
+            timeline.routine += 1
+            return
         _deny(timeline, attributor, event, attribution)
 
 
@@ -182,7 +187,7 @@ def _act(event: Exec | Open | Connect | Flow | Call) -> tuple[str, str]:
             place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
             return event.operation, place
         case Flow():
-            return event.operation, f"{event.address}:{event.port}" if event.address else f"{event.family} socket"
+            return event.operation, socket_in_words(event)
         case Call():
             return event.operation, event.target or ""
 

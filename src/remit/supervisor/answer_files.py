@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,9 @@ _ACCESS_MODE = 3
 # Written by every shell and saying nothing about what a task does.
 _PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
 _GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+
+# What is dumped in a crash (a JVM), a thread's name, how soon it is killed for memory, how late its timers may be.
+_OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,18 @@ def _link(name: str, directory: int) -> str:
         return ""
 
 
+def is_routine(pid: int, path: str) -> bool:
+    """Whether a write would only set something harmless of the writer's own, as run times do when they start.
+
+    The wall refuses it all the same, for Landlock cannot name the /proc entries of a process that is not there yet.
+    """
+    match = _OWN_SETTINGS.fullmatch(path)
+    try:
+        return match is not None and proc.thread_group(int(match[2] or match[1])) == pid
+    except ProcessLookupError:
+        return False
+
+
 def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:
     if masked(desk, place.path, "write") is not None:
         _record(desk, "open", process, asked, place, flags, 0)
@@ -190,7 +206,9 @@ def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: 
     makes = bool(flags & os.O_CREAT)
     if (place.error == errno.ENOENT and not (makes and place.room)) or (place.error == errno.EACCES and not makes):
         return  # nothing there to write to: a search, not an act
-    _record(desk, "open", process, asked, place, flags, 0 if place.error == errno.ENOENT else place.error)
+    routine = granted(desk, place.path, "write") is None and is_routine(process.pid, place.path)
+    more = {"routine": True} if routine else {}
+    _record(desk, "open", process, asked, place, flags, 0 if place.error == errno.ENOENT else place.error, **more)
 
 
 def _record_device(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:

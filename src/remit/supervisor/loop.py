@@ -140,7 +140,7 @@ class Supervisor:
         """Append one record; it is written at the end of this turn."""
         if self._proof is not None and self._proof.takes(kind, members):
             return 0
-        self.denials += bool(members.get("refused"))
+        self.denials += bool(members.get("refused") and not members.get("routine"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
         return self._losses.append(kind, self._redactor.members(kind, members))
@@ -198,9 +198,7 @@ class Supervisor:
         return self._close(self._outcome)
 
     def signal_command(self, number: int) -> None:
-        spawn = self.requests.spawns.get(self._root or 0)
-        if spawn is not None and spawn.pid:
-            os.kill(spawn.pid, number)
+        self.requests.send_signal(self._root or 0, number)
 
     def freeze(self, by: str, finding: str | None = None, **why: str) -> int:
         """Stop the whole tree until `resume`; nobody gets an answer meanwhile."""
@@ -298,6 +296,7 @@ class Supervisor:
         if found is None:
             self._zygote.read_now()  # it says who the child is before it lets the child run
             found = self.requests.lookup(pid)
+        self.requests.deliver_early(pid)
         return found
 
     def _engine_ready(self, events: int) -> None:
@@ -397,7 +396,9 @@ class Supervisor:
     def _close(self, outcome: Outcome) -> Outcome:
         """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
         left = [process.identity for process in self.processes.running()]
-        if left:
+        for descriptor in self._insiders:  # first of all, so that nothing more is started
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+        if left or self.requests.spawns:  # a program that was started a moment ago has asked nothing yet
             self._stop_answering()
             self._responder.kill()
             for process in self.processes:
@@ -421,8 +422,6 @@ class Supervisor:
         self._notary.finish(self._writer)
         self._control.close()
         self._writer.close()
-        for descriptor in self._insiders:
-            pidfd.send_signal(descriptor, signal.SIGKILL)
         # Reaped here, for in a container nobody else may ever do it.
         self._responder.wait_for_children()
         return outcome
