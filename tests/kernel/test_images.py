@@ -6,6 +6,7 @@ import errno
 import glob
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
