@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,18 +19,18 @@ from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import closing, pidfd, process, ptrace
+from remit.kernel import closing, pidfd
 from remit.plan import Plan
 from remit.protocol import Message
-from remit.supervisor import answer_calls, answer_files
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
-from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
+from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
+from remit.supervisor.handlers import handlers
 from remit.supervisor.images import ExecStops
 from remit.supervisor.losses import Losses
 from remit.supervisor.mask_watch import MaskWatch
@@ -43,6 +42,7 @@ from remit.supervisor.questions import Questions
 from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
+from remit.supervisor.sampler import Sampler
 from remit.supervisor.steps import Steps
 
 _VERDICT_PRIORITY = 0
@@ -81,8 +81,6 @@ class Supervisor:
         self._notary = notary
         self._redactor = redactor
         self._selector = selectors.DefaultSelector()
-        self._began = time.monotonic()
-        self._next_sample = self._began + SAMPLE_SECONDS
         self._outcome: Outcome | None = None
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
@@ -107,10 +105,18 @@ class Supervisor:
         sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        self._questions.use(_handlers(self._network, sends, self._stops), self._stops)
+        self._questions.use(handlers(self._network, sends, self._stops), self._stops)
         closing.prepare()
-        self._child_signal = process.wake_on_child_signal()
-        self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
+        children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
+        self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)
+        self._sampler = Sampler(
+            plan.limits,
+            self.processes,
+            self._network.connections,
+            self.masks,
+            self.record,
+            self._responder.descendants,
+        )
         self.steps = Steps(self.record, self.processes)
         self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
@@ -131,7 +137,7 @@ class Supervisor:
             lost=self.requests.lost,
         )
         self._register(boundary.deputy_channel.fileno(), _BOUNDARY_PRIORITY, self._deputy_ready)
-        self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
+        self._register(children.descriptor, _CHILD_PRIORITY, lambda events: children.reap())
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
         self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
@@ -230,8 +236,7 @@ class Supervisor:
         self._end(Outcome(None, "remit", "the launcher died"))
 
     def _turn(self) -> None:
-        timeout = max(0.0, self._next_sample - time.monotonic())
-        ready = self._selector.select(timeout)
+        ready = self._selector.select(self._sampler.wait())
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
             current = self._selector.get_map().get(key.fd)
@@ -239,7 +244,7 @@ class Supervisor:
                 key.data.ready(events)
             if self._outcome is not None:
                 break
-        if time.monotonic() >= self._next_sample:
+        if not self._sampler.wait():
             self._sample()
         if self._writer.flush():
             self._engine.ring()
@@ -250,27 +255,11 @@ class Supervisor:
             self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
-        self._next_sample = time.monotonic() + SAMPLE_SECONDS
         if self._writer.full:
             self._writer.retry()
-        sample = take_sample(self.processes)
-        self.record(
-            "compute",
-            processes=sample.processes,
-            cpu=sample.cpu,
-            memory=sample.memory,
-            busiest=[{"process": identity, "cpu": cpu} for identity, cpu in sample.busiest],
-        )
-        for flow in self._network.connections.sample(self.processes):
-            self.record("flow", **flow)
-        if self.processes.is_unsettled(self._plan.limits.processes):
-            self.processes.reconcile(self._responder.descendants())
-        bare = self.masks.check()
-        if bare is not None and self._outcome is None:
-            self.kill("supervisor", ended_by=f"a mask came off: {bare}")
-        clause = exceeded(sample, self._plan.limits, self._began)
-        if clause is not None and self._outcome is None:
-            self.kill("budget", ended_by=clause)
+        reason = self._sampler.take()
+        if reason is not None and self._outcome is None:
+            self.kill(reason.by, ended_by=reason.ended_by)
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:
@@ -329,40 +318,6 @@ class Supervisor:
         if not self._deputy.receive():
             self._selector.unregister(self._boundary.deputy_channel)
             self._end(Outcome(None, "remit", "the deputy died"))
-
-    def _reap(self) -> None:
-        try:
-            os.read(self._child_signal, 4096)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, status = os.wait4(-1, os.WNOHANG | os.WUNTRACED | ptrace.WALL)[:2]
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if os.WIFSTOPPED(status) and pid == self._boundary.zygote:
-                self._zygote_stopped(os.WSTOPSIG(status))
-            elif os.WIFSTOPPED(status):
-                self._stops.stopped(pid, status)
-            else:
-                self._stops.ended(pid)
-
-    def _zygote_stopped(self, number: int) -> None:
-        """It is in the agent's Landlock domain, so the agent can stop it; stopped, it tells of no program's end."""
-        pidfd.send_signal(self._insiders[0], signal.SIGCONT)
-        self.record(
-            "signal",
-            process=None,
-            operation="stop",
-            target=self._boundary.zygote,
-            arguments=[number],
-            errno=0,
-            refused=True,
-            wall="supervisor",
-            clause="the zygote is not to be stopped; it was continued at once",
-        )
 
     def _watch(self, process: Process) -> None:
         self._register(process.pidfd, _DEATH_PRIORITY, lambda events: self._process_ended(process))
@@ -425,16 +380,3 @@ class Supervisor:
         # Reaped here, for in a container nobody else may ever do it.
         self._responder.wait_for_children()
         return outcome
-
-
-def _handlers(network: NetworkAnswers, sends: SendAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
-    return {
-        **answer_calls.HANDLERS,
-        **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
-        **dict.fromkeys(("socket", "socketpair"), network.make_socket),
-        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
-        "connect": network.connect,
-        "bind": network.bind,
-        "listen": network.listen,
-    }
