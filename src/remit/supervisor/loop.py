@@ -285,7 +285,6 @@ class Supervisor:
         if found is None:
             self._zygote.read_now()  # it says who the child is before it lets the child run
             found = self.requests.lookup(pid)
-        self.requests.deliver_early(pid)
         return found
 
     def _engine_ready(self, events: int) -> None:
