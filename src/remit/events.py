@@ -1,6 +1,7 @@
 """An event is one evidence record, decoded: immutable, typed, and timed by whoever recorded it.
 
-Field names and meanings are those of `docs/records.md`. Only `process` events are charged to steps.
+Field names and meanings are those of `docs/records.md`. Only `process` events are charged to steps. `observed`: it
+was let through only because the session observes; the scope would have refused it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Session:
     task: str
     scope: dict[str, Any]
     respond: dict[str, str]
+    sight: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Exec:
     errno: int
     refused: bool
     clause: str | None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,10 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A file was opened for writing, or a device node was opened when `device_class` is set."""
+    """A file was opened, or a device node when `device_class` is set; in normal sight only for writing.
+
+    `outsider`: the path lies in /proc, below a process that is none of the session's.
+    """
 
     n: int
     time: int
@@ -90,6 +96,25 @@ class Open:
     clause: str | None
     device_class: str | None
     absent: bool
+    outsider: bool = False
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A name was made, removed, linked or renamed, or a file was truncated by its name; full sight only."""
+
+    n: int
+    time: int
+    process: str
+    operation: str
+    path: str
+    source: str  # of a link or a rename
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +132,7 @@ class Connect:
     refused: bool
     wall: str | None
     clause: str | None
+    observed: bool = False
 
     @property
     def begun(self) -> bool:
@@ -147,6 +173,7 @@ class Call:
     refused: bool
     wall: str | None
     clause: str | None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,5 +209,5 @@ class End:
     left_running: tuple[str, ...]
 
 
-ProcessEvent = Fork | Exec | Exit | Open | Connect | Flow | Call
+ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
 Event = Session | Step | ProcessEvent | Compute | Loss | End

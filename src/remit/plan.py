@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,9 @@ class Plan:
     respond: dict[str, str]  # behaviour -> record | freeze | kill
     walls: tuple[Wall, ...]
     gaps: tuple[Gap, ...]
+    sight: str = "normal"  # normal | full: every open and change of a name is a question
+    observe: bool = False  # what no grant covers is recorded and let through, where some scope could grant it
+    outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -116,6 +119,7 @@ def plan_from_json(data: bytes) -> Plan:
         raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["unix"] = tuple(raw["unix"])
+        raw["outside"] = tuple(raw["outside"])
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])

@@ -35,6 +35,8 @@ def load_plan(
     environment: Mapping[str, str],
     evidence_root: Path | None = None,
     accept_gaps: Iterable[str] = (),
+    sight: str = "normal",
+    observe: bool = False,
     host: Host | None = None,
 ) -> Plan:
     """The plan of a scope file, or of the default scope, for this caller; evidence lies in the state folder by default.
@@ -47,6 +49,8 @@ def load_plan(
         environment=environment,
         evidence_root=evidence_root or sessions_root(),
         accept_gaps=accept_gaps,
+        sight=sight,
+        observe=observe,
         host=host or find_host(),
     )
     file = plans_root(environment) / f"{_key(request)}.json"
@@ -73,6 +77,8 @@ def plan_request(
     environment: Mapping[str, str],
     evidence_root: Path,
     accept_gaps: Iterable[str],
+    sight: str,
+    observe: bool,
     host: Host,
 ) -> dict[str, Any]:
     """Everything that compilation depends on, as JSON can carry it."""
@@ -91,6 +97,8 @@ def plan_request(
         "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
         "outside": outside,
         "accept_gaps": sorted(accept_gaps),
+        "sight": sight,
+        "observe": observe,
         "host": host_to_json(host),
     }
 

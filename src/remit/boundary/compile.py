@@ -38,10 +38,13 @@ def compile_scope(
     places: Places,
     outside: dict[str, str],
     accept_gaps: Iterable[str] = (),
+    sight: str = filters.NORMAL,
+    observe: bool = False,
 ) -> Plan:
     """The plan of a scope on a host. `outside` names our own directories, which no writable tree may touch.
 
-    Raises ScopeError for what cannot be expressed and BoundaryError for a host that cannot run any plan.
+    Observing needs full sight, and takes it. Raises ScopeError for what cannot be expressed and BoundaryError for a
+    host that cannot run any plan.
     """
     scope, source = parsed.scope, parsed.source
     if not host.seccomp_notify:
@@ -49,6 +52,13 @@ def compile_scope(
             f"this kernel or container has no seccomp user notification: {host.kernel}",
             hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
         )
+    if scope.otherwise == "record" and not observe:
+        raise source.error(
+            ("otherwise",),
+            "otherwise: only while observing: record",
+            hint="remit run --observe, or write otherwise: deny",
+        )
+    sight = filters.FULL if observe else sight
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
     _refuse_overlap(files, source, outside)
@@ -80,10 +90,13 @@ def compile_scope(
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine),
+        seccomp=filters.compile_filter(host.machine, sight),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits),
-        gaps=find_gaps(host, files, accepted),
+        walls=find_walls(host, limits, observe=observe),
+        gaps=find_gaps(host, files, accepted, sight=sight, observe=observe),
+        sight=sight,
+        observe=observe,
+        outside=tuple(sorted({os.path.realpath(path) for path in outside.values()})),
     )
 
 
@@ -99,6 +112,8 @@ def main() -> int:
             places=find_places(request["workspace"], request["environment"]),
             outside=request["outside"],
             accept_gaps=request["accept_gaps"],
+            sight=request["sight"],
+            observe=request["observe"],
         )
     except RemitError as problem:
         json.dump(error_to_json(problem), sys.stdout)
@@ -188,6 +203,7 @@ def _effective_scope(
     effective["use"] = [f"{preset.name}@{preset.version}" for preset in presets]
     for kind in ("write", "read", "execute", "secrets", "protect"):
         effective["files"][kind] = [p for text in effective["files"][kind] for p in expand_paths(text, places)]
+    effective["files"]["secrets"] = list(files.secrets)  # resolved, as paths in the evidence are
     effective["network"]["unix"] = list(_unix(scope, source, places))
     effective["presets"] = {
         f"{preset.name}@{preset.version}": {

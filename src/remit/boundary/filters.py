@@ -1,4 +1,4 @@
-"""One seccomp filter, the same bytes for the same machine: allow by default, ask about what matters, kill foreign ABIs.
+"""One seccomp filter, the same bytes for one machine and sight: allow by default, ask what matters, kill foreign ABIs.
 
 The table below is decided from registers alone. The kernel reads most integer arguments as 32 bits, so a comparison
 either masks the upper half or sends a dirty upper half to the supervisor as a question; it never lets one through.
@@ -15,6 +15,7 @@ from typing import Any
 from remit.errors import BoundaryError
 
 MACHINES = ("x86_64", "aarch64")
+NORMAL, FULL = "normal", "full"  # what can be seen: in full sight every open and change of a name is a question
 
 INT = 0xFFFFFFFF  # the part of a register that the kernel reads as int
 
@@ -44,7 +45,7 @@ class Rule:
     errno: int | None = None
 
 
-def compile_filter(machine: str) -> str:
+def compile_filter(machine: str, sight: str = NORMAL) -> str:
     """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it."""
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
@@ -53,7 +54,7 @@ def compile_filter(machine: str) -> str:
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        return base64.b64encode(_export(pyseccomp, machine)).decode()
+        return base64.b64encode(_export(pyseccomp, machine, SIGHTS[sight])).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -110,6 +111,16 @@ def _write_intent(name: str, flags: int) -> tuple[Rule, ...]:
 
 # openat2 keeps its flags in memory, so every one asks; only few programs use it.
 OPENS = (*_write_intent("open", 1), *_write_intent("openat", 2), Rule("creat"), Rule("openat2"))
+
+# Full sight.
+EVERY_OPEN = (Rule("open"), Rule("openat"), Rule("creat"), Rule("openat2"))
+CHANGES = tuple(
+    Rule(name)
+    for name in (
+        *("mkdir", "mkdirat", "mknod", "mknodat", "rmdir", "unlink", "unlinkat", "truncate"),
+        *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    )
+)
 
 UNIX, INET, INET6, NETLINK = 1, 2, 10, 16
 TCP = 6
@@ -191,19 +202,16 @@ DANGEROUS = tuple(
     )
 )
 
-RULES: tuple[Rule, ...] = (
-    *LINEAGE,
-    *FALL_BACK,
-    *OPENS,
-    *SOCKETS,
-    *NETWORK,
-    *NARROW,
-    *NEIGHBOURS,
-    *DANGEROUS,
-)
+_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *SOCKETS, *NETWORK, *NARROW, *NEIGHBOURS, *DANGEROUS)
+
+RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *OPENS)
+FULL_RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *EVERY_OPEN, *CHANGES)
+SIGHTS: dict[str, tuple[Rule, ...]] = {NORMAL: RULES, FULL: FULL_RULES}
 
 # Every call that may become a question, for whoever turns a number back into a name.
-QUESTIONS: tuple[str, ...] = tuple(dict.fromkeys(rule.name for rule in RULES if rule.errno is None))
+QUESTIONS: tuple[str, ...] = tuple(
+    dict.fromkeys(rule.name for rules in SIGHTS.values() for rule in rules if rule.errno is None)
+)
 
 # Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.
 RECENT_NUMBERS = {
@@ -229,7 +237,7 @@ def _architecture(pyseccomp: Any, machine: str) -> int:
     return value
 
 
-def _export(pyseccomp: Any, machine: str) -> bytes:
+def _export(pyseccomp: Any, machine: str, rules: tuple[Rule, ...]) -> bytes:
     # Level 5 knows user notification. Set, not probed: the bytes must not depend on where they are compiled.
     pyseccomp.set_api(5)
     compiled = pyseccomp.SyscallFilter(pyseccomp.ALLOW)
@@ -245,7 +253,7 @@ def _export(pyseccomp: Any, machine: str) -> bytes:
         ABOVE: pyseccomp.GT,
         EXACT: pyseccomp.EQ,
     }
-    for rule in RULES:
+    for rule in rules:
         if resolve(pyseccomp, machine, rule.name) is None:
             continue  # fork, open and their like do not exist on aarch64
         number = pyseccomp.resolve_syscall(native, rule.name)

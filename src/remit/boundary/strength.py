@@ -12,9 +12,15 @@ from remit.scope.gaps import GAPS
 
 KERNEL, SUPERVISOR, POLLED = "kernel", "supervisor", "polled"
 
+# What hangs on grants. The other walls keep off what no scope can grant, and stand while observing too.
+OBSERVED = frozenset({
+    "files", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "cpu", "memory", "wall-time",
+    "open-files", "file-size",
+})  # fmt: skip
 
-def find_walls(host: Host, limits: Limits) -> tuple[Wall, ...]:
-    """The walls of this plan on this host."""
+
+def find_walls(host: Host, limits: Limits, *, observe: bool = False) -> tuple[Wall, ...]:
+    """The walls of this plan on this host; while observing, those that hang on grants are not held."""
     abi = host.landlock_abi
     walls = [
         ("files", KERNEL, abi >= 1),
@@ -36,26 +42,31 @@ def find_walls(host: Host, limits: Limits) -> tuple[Wall, ...]:
         ("open-files", KERNEL, limits.open_files is not None),
         ("file-size", KERNEL, limits.file_size is not None),
     ]
-    return tuple(Wall(name, strength) for name, strength, present in walls if present)
+    return tuple(
+        Wall(name, strength, not (observe and name in OBSERVED)) for name, strength, present in walls if present
+    )
 
 
-def find_gaps(host: Host, files: FileGrants, accepted: Container[str]) -> tuple[Gap, ...]:
+def find_gaps(
+    host: Host, files: FileGrants, accepted: Container[str], *, sight: str = "normal", observe: bool = False
+) -> tuple[Gap, ...]:
     """The gaps of this plan on this host, wall gaps first."""
     found: dict[str, tuple[str, ...]] = {}
     for name in _missing_rights(host.landlock_abi):
         found[name] = ()
     secrets = [s for s in files.secrets if _readable(s) and _covering(s, files.grants, "read")]
-    if secrets:
+    if secrets and not observe:
         found["secret-inside-grant"] = tuple(secrets)
     protected = [p for p in files.protected if _covering(p, files.grants, "write")]
-    if protected:
+    if protected and not observe:
         found["protected-inside-grant"] = tuple(protected)
     found["metadata-unwalled"] = ()
     if _covering("/dev/pts", files.grants, "write"):
         found["terminals-shared"] = ()
     if _covering("/dev/shm", files.grants, "write"):
         found["shared-memory-shared"] = ()
-    found["reads-unseen"] = ()
+    if sight == "normal":
+        found["reads-unseen"] = ()
     if files.missing:
         found["grant-missing"] = files.missing
     return tuple(_gap(name, details, accepted) for name, details in found.items())

@@ -79,7 +79,7 @@ def _supervise(
     os.setsid()
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
-    supervisor.record("session", **_header(request, begun.session, boundary, launcher))
+    supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
     _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
     supervisor.requests.environment = environment
@@ -161,7 +161,9 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS_WANTED), hard))
 
 
-def _header(request: Request, session: str, boundary: Boundary, launcher: int) -> dict[str, Any]:
+def _header(
+    request: Request, session: str, boundary: Boundary, launcher: int, temporary_directory: str
+) -> dict[str, Any]:
     plan = request.plan
     accepted = set(request.accept_gaps)
     return {
@@ -169,12 +171,15 @@ def _header(request: Request, session: str, boundary: Boundary, launcher: int) -
         "boot_id": proc.boot_id(),
         "version": __version__,
         "tier": "user",
-        "sight": "normal",
+        "sight": plan.sight,
+        "observe": plan.observe,
         "task": request.task or plan.task,
         "purpose": plan.purpose,
         "labels": dict(request.labels),
         "arguments": list(request.arguments) if request.arguments is not None else None,
         "workspace": plan.workspace,
+        "home": os.path.expanduser("~"),
+        "temporary_directory": temporary_directory,
         "scope": plan.scope,
         "scope_digest": plan.scope_digest,
         "host": {
@@ -195,7 +200,8 @@ def _header(request: Request, session: str, boundary: Boundary, launcher: int) -
             }
             for gap in plan.gaps
         ],
-        "respond": plan.respond,
+        # Nothing is done about a finding while observing; what would be done stands in the scope.
+        "respond": {} if plan.observe else plan.respond,
         "limits": {
             "processes": plan.limits.processes,
             "cpu": plan.limits.cpu,

@@ -13,7 +13,7 @@ from typing import Any
 from remit.attribution.steps import Attributor
 from remit.engine.decode import decode
 from remit.errors import EvidenceError
-from remit.events import Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
+from remit.events import Call, Change, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
 from remit.evidence.reader import read_records
 from remit.findings import Attribution
 
@@ -127,13 +127,16 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         charged = timeline.steps.get(attribution.step or "")
         if charged is not None:
             charged.event_count += 1
-        if not isinstance(event, Exec | Open | Connect | Flow | Call) or not event.refused:
+        if not isinstance(event, Exec | Open | Change | Connect | Flow | Call) or not event.refused:
             return
         _deny(timeline, attributor, event, attribution)
 
 
 def _deny(
-    timeline: Timeline, attributor: Attributor, event: Exec | Open | Connect | Flow | Call, attribution: Attribution
+    timeline: Timeline,
+    attributor: Attributor,
+    event: Exec | Open | Change | Connect | Flow | Call,
+    attribution: Attribution,
 ) -> None:
     process = attributor.lineage.get(event.process)
     program = process.image if process else ""
@@ -150,13 +153,15 @@ def _deny(
     )
 
 
-def _act(event: Exec | Open | Connect | Flow | Call) -> tuple[str, str]:
+def _act(event: Exec | Open | Change | Connect | Flow | Call) -> tuple[str, str]:
     """The operation and its object, in the words of a denial."""
     match event:
         case Exec():
             return "exec", event.image
         case Open():
             return "open", event.path
+        case Change():
+            return event.operation, f"{event.source} -> {event.path}" if event.source else event.path
         case Connect():
             place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
             return event.operation, place

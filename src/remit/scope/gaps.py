@@ -69,7 +69,7 @@ GAPS: dict[str, GapKind] = {
     "reads-unseen": GapKind(
         SIGHT,
         "refused reads are stopped by the kernel without a record",
-        "",
+        "remit run --sight full",
     ),
     "grant-missing": GapKind(SIGHT, "a path that the scope lets the agent read does not exist", ""),
 }

@@ -87,24 +87,9 @@ def act_on_process(desk: Desk, process: Process, question: Question, name: str) 
         single = _PRIO_PROCESS if name == "setpriority" else _IOPRIO_WHO_PROCESS
         if which != single:
             return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
-    if target == 0 or _is_ours(desk, target):
+    if target == 0 or desk.processes.is_ours(target):
         return Proceed()
     return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
-
-
-def _is_ours(desk: Desk, thread: int) -> bool:
-    """Whether a thread belongs to the session; a child that has asked nothing yet is met through its parent."""
-    if desk.processes.owner(thread) is not None:
-        return True
-    try:
-        parent = proc.read_stat(proc.thread_group(thread)).parent
-    except ProcessLookupError:
-        return False
-    process = desk.processes.get(parent) if parent and _is_ours(desk, parent) else None
-    if process is None:
-        return False
-    desk.processes.adopt_children(process)
-    return desk.processes.owner(thread) is not None
 
 
 def refuse(desk: Desk, process: Process, question: Question, name: str) -> Answer:

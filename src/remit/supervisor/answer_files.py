@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
@@ -18,21 +19,41 @@ from remit.supervisor.processes import Process
 _AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
 _ACCESS_MODE = 3
+WRITING = _ACCESS_MODE | os.O_CREAT | os.O_TRUNC
 # Written by every shell and saying nothing about what a task does.
-_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
-_GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
+GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
 
 
-def open_for_writing(desk: Desk, process: Process, question: Question, name: str) -> Answer:
-    """open, openat, openat2 and creat: record what would be written, then let Landlock decide."""
-    directory, address, flags = _arguments(question, name)
-    if not flags & (_ACCESS_MODE | os.O_CREAT | os.O_TRUNC):
-        return Proceed()  # openat2 always asks, because its flags are in memory
-    asked = os.fsdecode(proc.read_string(question.pid, address))
+# The kernel lets nobody beneath Landlock open these of a process that is not beneath it too (ptrace(2), landlock(7)).
+_PRIVATE = re.compile(
+    r"/proc/(\d+)/(?:task/\d+/)?(?:mem|environ|maps|smaps|smaps_rollup|numa_maps|auxv|pagemap|syscall|personality)"
+)
+OUTSIDER_CLAUSE = "only processes of the session may be looked into"
+
+
+class Opened(NamedTuple):
+    """What an open asks for."""
+
+    directory: int
+    path: str
+    flags: int
+
+
+def open_file(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """open, openat, openat2 and creat in normal sight: only opens for writing are looked at."""
+    opened = asked_open(question, name)
+    # openat2 always asks, because its flags are in memory.
+    return open_for_writing(desk, process, question, opened) if opened.flags & WRITING else Proceed()
+
+
+def open_for_writing(desk: Desk, process: Process, question: Question, opened: Opened) -> Answer:
+    """Record what would be written, then let Landlock decide."""
+    directory, asked, flags = opened
     path, found = resolve(question.pid, directory, asked, flags)
-    if path.startswith(_GPU_DEVICES):
+    if path.startswith(GPU_DEVICES):
         _record_device(desk, process, asked, path, found, flags)
-    elif path not in _PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
+    elif path not in PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
         _record_open(desk, process, asked, path, found, flags)
     if flags & _ACCESS_MODE == _ACCESS_MODE and granted(desk, path, "write") is None:
         # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file.
@@ -63,12 +84,30 @@ def resolve(pid: int, directory: int, asked: str, flags: int = 0) -> tuple[str, 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
     """The clause that grants `access` on `path`, or None."""
-    for grant in desk.plan.files:
-        if access in grant.access:
-            root = grant.path.replace("$TMPDIR", desk.temporary_directory)
-            if path == root or path.startswith(root.rstrip("/") + "/"):
-                return grant.clause
-    return None
+    return desk.files.clause(path, access)
+
+
+def looks_into_outsider(desk: Desk, path: str) -> bool:
+    """Whether a path is the memory, the environment or the like of a process that is none of the session's."""
+    private = _PRIVATE.fullmatch(path) if path.startswith("/proc/") else None
+    return private is not None and desk.plan.landlock_abi > 0 and not desk.processes.is_ours(int(private[1]))
+
+
+def place(pid: int, directory: int, asked: str, no_follow: int) -> str | None:
+    """Where an open by `pid` leads, or None when nothing is there. What plain permissions hide is named as asked."""
+    start = _starting_point(pid, directory, asked)
+    try:
+        return _resolve_existing(start, no_follow, pid)
+    except PermissionError:
+        return os.path.realpath(start)
+    except (OSError, ValueError):
+        return None
+
+
+def asked_open(question: Question, name: str) -> Opened:
+    """What this open asks for, read once. Raises OSError when its memory cannot be read."""
+    directory, address, flags = _arguments(question, name)
+    return Opened(directory, os.fsdecode(proc.read_string(question.pid, address)), flags)
 
 
 def _arguments(question: Question, name: str) -> tuple[int, int, int]:
@@ -115,7 +154,8 @@ def _record_open(desk: Desk, process: Process, asked: str, path: str, found: boo
     clause = granted(desk, path, "write")
     if clause is None and not found and not flags & os.O_CREAT:
         return  # nothing there to write to: a search, not an act
-    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause)
+    more = {"outsider": True} if looks_into_outsider(desk, path) else {}
+    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause, **more)
 
 
 def _record_device(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:

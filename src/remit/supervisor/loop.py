@@ -22,6 +22,7 @@ from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
 from remit.supervisor.answer_network import NetworkAnswers
+from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answers import Desk
 from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.connections import Connection, Watch
@@ -29,6 +30,7 @@ from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.images import ExecStops
+from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
@@ -68,6 +70,7 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
+        self._reads: Reads | None = None
         self.on_freeze: Callable[[str], None] = lambda behaviour: None
         self._build(plan, temporary_directory)
 
@@ -79,12 +82,14 @@ class Supervisor:
         self.processes.set_zygote(boundary.zygote)
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
-        desk = Desk(plan, temporary_directory, self.processes, self.record)
+        files = PathTable(plan.files, temporary_directory)
+        desk = Desk(plan, temporary_directory, self.processes, self.record, files)
+        self._reads = Reads(desk) if plan.sight == "full" else None
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
-        self._questions.use(_handlers(self._network, self._stops), self._stops)
+        self._questions.use(_handlers(self._network, self._stops, self._reads), self._stops)
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
@@ -113,6 +118,11 @@ class Supervisor:
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
         self.denials += bool(members.get("refused"))
+        if self._reads is not None:
+            if kind in ("exec", "exit"):
+                self._reads.forget(members["process"])
+            elif kind == "step":
+                self._reads.new_step()
         return self._writer.append(kind, members)
 
     def serve_harness(self, connection: Any) -> None:
@@ -349,11 +359,11 @@ class Supervisor:
         return outcome
 
 
-def _handlers(network: NetworkAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
+def _handlers(network: NetworkAnswers, stops: ExecStops, reads: Reads | None) -> dict[str, answer_calls.Handler]:
     return {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
+        **dict.fromkeys(("open", "openat", "openat2", "creat"), reads.open if reads else answer_files.open_file),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
         "connect": network.connect,

@@ -111,6 +111,20 @@ class ProcessTable:
         except ProcessLookupError:
             return None
 
+    def is_ours(self, thread: int) -> bool:
+        """Whether a thread belongs to the session; a child that has asked nothing yet is met through its parent."""
+        if self.owner(thread) is not None:
+            return True
+        try:
+            parent = proc.read_stat(proc.thread_group(thread)).parent
+        except ProcessLookupError:
+            return False
+        process = self.get(parent) if parent and self.is_ours(parent) else None
+        if process is None:
+            return False
+        self.adopt_children(process)
+        return self.owner(thread) is not None
+
     def adopt_children(self, parent: Process) -> None:
         """Meet the children of a process that is about to exit, while they still name it as their parent."""
         for pid in proc.children(parent.pid):

@@ -1,0 +1,97 @@
+"""Full sight: every open is a question, every read that must be refused is recorded, and the kernel goes on deciding.
+
+The path is read and resolved while the caller waits; it may have raced, so the record says `predicted`. A granted read
+leaves one record for each process, program, step and grant of the scope's own, none for a preset's: evidence grows with
+programs and not with files. What lies inside a secret is always recorded.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from remit.kernel.seccomp import Question
+from remit.supervisor.answer_files import (
+    GPU_DEVICES,
+    OUTSIDER_CLAUSE,
+    PLAIN_DEVICES,
+    WRITING,
+    asked_open,
+    looks_into_outsider,
+    open_for_writing,
+    place,
+)
+from remit.supervisor.answers import Answer, Desk, Proceed
+from remit.supervisor.paths import is_inside
+from remit.supervisor.processes import Process
+
+
+class Reads:
+    """Answers opens in full sight. `forget` and `new_step` say when what was recorded once must be recorded again."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._secrets = tuple(desk.plan.secrets)
+        self._seen: dict[str, set[str]] = {}  # process -> what it has been recorded for
+
+    def forget(self, process: str) -> None:
+        """It runs another program, or has ended."""
+        self._seen.pop(process, None)
+
+    def new_step(self) -> None:
+        """A step began or ended: a shell that lives on may now be doing something else."""
+        self._seen.clear()
+
+    def open(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """open, openat, openat2 and creat."""
+        opened = asked_open(question, name)
+        if opened.flags & WRITING:
+            return open_for_writing(desk, process, question, opened)
+        # A path-only descriptor reads nothing; what is opened through it is another question.
+        if not opened.flags & os.O_PATH:
+            self._look(process, question.pid, opened.directory, opened.path, opened.flags)
+        return Proceed()
+
+    def _look(self, process: Process, pid: int, directory: int, asked: str, flags: int) -> None:
+        found = place(pid, directory, asked, flags & os.O_NOFOLLOW)
+        if found is None:
+            return  # nothing there to read: a search, not an act
+        clause = self._desk.files.clause(found, "read")
+        if looks_into_outsider(self._desk, found):
+            self._record(process, asked, found, flags, errno.EACCES, OUTSIDER_CLAUSE, outsider=True)
+        elif clause is None:
+            lacking = "files.secrets" if self._is_secret(found) else "files.read"
+            self._record(process, asked, found, flags, errno.EACCES, lacking)
+        elif self._is_secret(found):
+            self._record(process, asked, found, flags, 0, clause)
+        elif not clause.startswith("use:"):
+            seen = self._seen.setdefault(process.identity, set())
+            if clause not in seen:
+                seen.add(clause)
+                self._record(process, asked, found, flags, 0, clause)
+
+    def _is_secret(self, path: str) -> bool:
+        return any(is_inside(path, secret) for secret in self._secrets)
+
+    def _record(
+        self, process: Process, asked: str, path: str, flags: int, error: int, clause: str, **more: Any
+    ) -> None:
+        if path in PLAIN_DEVICES or path.startswith(("/dev/pts/", "pipe:", "socket:", "anon_inode:")):
+            return
+        kind = "open"
+        if path.startswith(GPU_DEVICES):
+            kind, more = "device", {"class": "gpu", "absent": False}
+        self._desk.record(
+            kind,
+            process=process.identity,
+            path=path,
+            asked=asked,
+            flags=flags,
+            errno=error,
+            refused=bool(error),
+            wall="files" if error else "",
+            clause=clause,
+            predicted=True,
+            **more,
+        )
