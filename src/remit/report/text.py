@@ -20,12 +20,15 @@ def render_text(report: Item) -> str:
     said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
-    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _left_running]
+    parts = [_verdict, _findings, _steps, _denials, _observed, _held, _gaps, _losses, _left_running]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _head(session: Item) -> Iterator[str]:
+    if session["observe"]:
+        yield "NOTHING WAS ENFORCED: this session was only observed, and refused nothing that a scope could grant."
+        yield ""
     yield f"task      {session['task']}" + (f": {session['purpose']}" if session["purpose"] else "")
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
@@ -37,8 +40,11 @@ def _head(session: Item) -> Iterator[str]:
 
 def _verdict(report: Item) -> Iterator[str]:
     session, findings, denials = report["session"], report["findings"], report["denials"]
-    yield f"VERDICT   {_headline(findings, denials, report['lost'])}"
+    yield f"VERDICT   {_headline(findings, denials, report['observed'], report['lost'])}"
     for response in report["responses"]:
+        if response["verdict"] == "record":
+            yield f"  it would have been ended here: {response['clause']}"
+            continue
         cause = f" for finding {response['finding']}" if response["finding"] else ""
         reached = f"which reached {response['processes']} process(es)"
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
@@ -55,10 +61,13 @@ def _ending(session: Item) -> str:
     return f"the command ended with status {status}" if status >= 0 else f"the command was killed by signal {-status}"
 
 
-def _headline(findings: list[Item], denials: list[Item], lost: Item) -> str:
+def _headline(findings: list[Item], denials: list[Item], observed: list[Item], lost: Item) -> str:
     if findings:
         behaviours = ", ".join(dict.fromkeys(f"{item['behaviour']} ({item['state']})" for item in findings))
         return f"out of scope: {behaviours}"
+    if observed:
+        acts = sum(act["count"] for act in observed)
+        return f"out of scope: {acts} act(s) that would have been refused, and no finding"
     if denials:
         acts = sum(denial["count"] for denial in denials)
         return f"stayed inside, after {acts} refused act(s) and no finding"
@@ -100,15 +109,23 @@ def _steps(report: Item) -> Iterator[str]:
 
 
 def _denials(report: Item) -> Iterator[str]:
-    if report["denials"]:
-        yield "WHAT WAS REFUSED"
-    for denial in report["denials"][:LONGEST_LIST]:
-        times = f" ({denial['count']} times)" if denial["count"] > 1 else ""
-        program = denial["program"].rpartition("/")[2] or denial["process"]
-        why = ", ".join(filter(None, (denial["wall"], denial["clause"])))
-        yield f"  {denial['id']}  {program}: {denial['operation']} {denial['object']}{times}  [{why}]"
-        yield f"      step: {_charged(denial)} ({denial['attribution']})"
-    hidden = len(report["denials"]) - LONGEST_LIST
+    yield from _acts("WHAT WAS REFUSED", report["denials"])
+
+
+def _observed(report: Item) -> Iterator[str]:
+    yield from _acts("WHAT WOULD HAVE BEEN REFUSED", report["observed"])
+
+
+def _acts(title: str, acts: list[Item]) -> Iterator[str]:
+    if acts:
+        yield title
+    for act in acts[:LONGEST_LIST]:
+        times = f" ({act['count']} times)" if act["count"] > 1 else ""
+        program = act["program"].rpartition("/")[2] or act["process"]
+        why = ", ".join(filter(None, (act["wall"], act["clause"])))
+        yield f"  {act['id']}  {program}: {act['operation']} {act['object']}{times}  [{why}]"
+        yield f"      step: {_charged(act)} ({act['attribution']})"
+    hidden = len(acts) - LONGEST_LIST
     if hidden > 0:
         yield f"  and {hidden} more kinds, in the JSON report"
 

@@ -59,6 +59,7 @@ class Timeline:
     header: dict[str, Any]
     steps: dict[str, StepLine] = field(default_factory=dict)
     denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
+    observed: dict[tuple[object, ...], Denial] = field(default_factory=dict)  # let through, only to be observed
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
     finding_times: dict[str, int] = field(default_factory=dict)
     responses: list[dict[str, Any]] = field(default_factory=list)
@@ -127,13 +128,17 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         charged = timeline.steps.get(attribution.step or "")
         if charged is not None:
             charged.event_count += 1
-        if not isinstance(event, Exec | Open | Change | Connect | Flow | Call) or not event.refused:
+        if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
-        _deny(timeline, attributor, event, attribution)
+        if event.refused:
+            _deny(timeline.denials, "d", attributor, event, attribution)
+        elif not isinstance(event, Flow) and event.observed:
+            _deny(timeline.observed, "o", attributor, event, attribution)
 
 
 def _deny(
-    timeline: Timeline,
+    denials: dict[tuple[object, ...], Denial],
+    letter: str,
     attributor: Attributor,
     event: Exec | Open | Change | Connect | Flow | Call,
     attribution: Attribution,
@@ -143,12 +148,12 @@ def _deny(
     operation, subject = _act(event)
     wall = "execute" if isinstance(event, Exec) else event.wall
     key = (program, operation, subject, wall, event.errno, attribution.step, attribution.attribution, event.clause)
-    known = timeline.denials.get(key)
+    known = denials.get(key)
     if known is not None:
         known.count += 1
         return
-    name = f"d{len(timeline.denials) + 1}"
-    timeline.denials[key] = Denial(
+    name = f"{letter}{len(denials) + 1}"
+    denials[key] = Denial(
         name, event.time, event.process, program, operation, subject, wall, event.errno, event.clause, attribution
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
 from remit.supervisor.answers import Answer, Desk, Proceed, Return, record_refusal
+from remit.supervisor.observing import uncovered
 from remit.supervisor.processes import Process
 
 # clone(2), unshare(2): every namespace flag, and CLONE_PARENT, which would give the child another parent than its own.
@@ -35,6 +36,12 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
     at_most = desk.plan.limits.processes
     if at_most is not None and desk.processes.expected() >= at_most:
+        if desk.plan.observe:
+            lacking = uncovered(desk.plan, "processes.at-most", wall="processes")
+            arguments = list(question.arguments)
+            desk.record("privilege", process=process.identity, operation=name, arguments=arguments, **lacking)
+            process.pending_forks += 1
+            return Proceed()
         return record_refusal(
             desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most", wall="processes"
         )

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
 from remit.supervisor.answers import Answer, Desk, Fail, Proceed
+from remit.supervisor.observing import uncovered, uncovered_write
 from remit.supervisor.processes import Process
 
-_AT_FDCWD = -100 & 0xFFFFFFFF
-_LOW = 0xFFFFFFFF
+AT_FDCWD = -100 & 0xFFFFFFFF
+LOW = 0xFFFFFFFF
 _ACCESS_MODE = 3
 WRITING = _ACCESS_MODE | os.O_CREAT | os.O_TRUNC
 # Written by every shell and saying nothing about what a task does.
@@ -55,7 +56,7 @@ def open_for_writing(desk: Desk, process: Process, question: Question, opened: O
         _record_device(desk, process, asked, path, found, flags)
     elif path not in PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
         _record_open(desk, process, asked, path, found, flags)
-    if flags & _ACCESS_MODE == _ACCESS_MODE and granted(desk, path, "write") is None:
+    if flags & _ACCESS_MODE == _ACCESS_MODE and granted(desk, path, "write") is None and not desk.plan.observe:
         # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file.
         return Fail(errno.EACCES if found else errno.ENOENT)
     return Proceed()
@@ -113,13 +114,13 @@ def asked_open(question: Question, name: str) -> Opened:
 def _arguments(question: Question, name: str) -> tuple[int, int, int]:
     arguments = question.arguments
     if name == "open":
-        return _AT_FDCWD, arguments[0], arguments[1] & _LOW
+        return AT_FDCWD, arguments[0], arguments[1] & LOW
     if name == "creat":
-        return _AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        return AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC
     if name == "openat2":
         how = proc.read_memory(question.pid, arguments[2], 8)  # struct open_how begins with u64 flags
-        return arguments[0] & _LOW, arguments[1], int.from_bytes(how, "little") & _LOW
-    return arguments[0] & _LOW, arguments[1], arguments[2] & _LOW
+        return arguments[0] & LOW, arguments[1], int.from_bytes(how, "little") & LOW
+    return arguments[0] & LOW, arguments[1], arguments[2] & LOW
 
 
 def _starting_point(pid: int, directory: int, asked: str) -> str:
@@ -135,7 +136,7 @@ def _starting_point(pid: int, directory: int, asked: str) -> str:
         return f"/proc/{pid}/fd/{('in', 'out', 'err').index(asked.removeprefix('/dev/std'))}"
     if asked.startswith("/"):
         return asked
-    if directory == _AT_FDCWD:
+    if directory == AT_FDCWD:
         return f"/proc/{pid}/cwd/{asked}"
     return f"/proc/{pid}/fd/{directory}/{asked}" if asked else f"/proc/{pid}/fd/{directory}"
 
@@ -154,37 +155,36 @@ def _record_open(desk: Desk, process: Process, asked: str, path: str, found: boo
     clause = granted(desk, path, "write")
     if clause is None and not found and not flags & os.O_CREAT:
         return  # nothing there to write to: a search, not an act
-    more = {"outsider": True} if looks_into_outsider(desk, path) else {}
-    _record(desk, "open", process, asked, path, flags, errno.EACCES if clause is None else 0, clause, **more)
+    more: dict[str, Any] = {}
+    if looks_into_outsider(desk, path):
+        more = {"outsider": True, "errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
+    elif clause is None:
+        more = uncovered_write(desk.plan, path, "files.write", new_name=not found)
+    _record(desk, "open", process, asked, path, flags, clause, **more)
 
 
 def _record_device(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
     clause = granted(desk, path, "write")
-    error = (errno.EACCES if clause is None else 0) if found else errno.ENOENT
-    more = {"class": "gpu", "absent": not found}
-    _record(desk, "device", process, asked, path, flags, error, clause, refused=error == errno.EACCES, **more)
+    more: dict[str, Any] = {"errno": 0 if found else errno.ENOENT}
+    if clause is None and found:
+        more = uncovered(desk.plan, "devices.gpu", wall="files")
+    elif clause is None:
+        more |= {"wall": "files", "clause": "devices.gpu"}
+    _record(desk, "device", process, asked, path, flags, clause, **{"class": "gpu", "absent": not found, **more})
 
 
 def _record(
-    desk: Desk,
-    kind: str,
-    process: Process,
-    asked: str,
-    path: str,
-    flags: int,
-    error: int,
-    clause: str | None,
-    **more: Any,
+    desk: Desk, kind: str, process: Process, asked: str, path: str, flags: int, granted_by: str | None, **more: Any
 ) -> None:
     members: dict[str, Any] = {
         "process": process.identity,
         "path": path,
         "asked": asked,
         "flags": flags,
-        "errno": error,
-        "refused": error != 0,
-        "wall": "files" if error else "",
-        "clause": clause or ("devices.gpu" if kind == "device" else "files.write"),
+        "errno": 0,
+        "refused": False,
+        "wall": "",
+        "clause": granted_by,
         "predicted": True,
     }
     desk.record(kind, **(members | more))

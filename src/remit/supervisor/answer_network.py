@@ -59,9 +59,10 @@ class NetworkAnswers:
         address, raw = _address(question, question.arguments[1], question.arguments[2])
         if address.family in ("inet", "inet6"):
             grant = self._connect.covering(address)
-            if grant is None:
+            if grant is None and not desk.plan.observe:
                 return self._refuse("connect", process, address, "network.connect")
-            return self._delegate("connect", process, question, address, raw, grant.clause)
+            clause = grant.clause if grant else "network.connect"
+            return self._delegate("connect", process, question, address, raw, clause, observed=grant is None)
         if address.family == "unix":
             return self._delegate("connect", process, question, address, raw, "network.unix")
         if address.family == "unspecified":
@@ -73,9 +74,10 @@ class NetworkAnswers:
         address, raw = _address(question, question.arguments[1], question.arguments[2])
         if address.family in ("inet", "inet6"):
             grant = self._listen.covering(address)
-            if grant is None:
+            if grant is None and not desk.plan.observe:
                 return self._refuse("bind", process, address, "network.listen", operation="bind")
-            return self._delegate("bind", process, question, address, raw, grant.clause)
+            clause = grant.clause if grant else "network.listen"
+            return self._delegate("bind", process, question, address, raw, clause, observed=grant is None)
         if address.family == "unix":
             return self._delegate("bind", process, question, address, raw, "files.write")
         taken = _take(process, question)
@@ -89,7 +91,7 @@ class NetworkAnswers:
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
         taken = _take(process, question)
-        clause = ""
+        clause, observed = "", False
         address = Address("unix", "", 0)
         try:
             unix = _option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
@@ -100,12 +102,12 @@ class NetworkAnswers:
             raise
         if not unix:
             grant = self._listen.covering(address) if address.port else None
-            if grant is None:
+            if grant is None and not desk.plan.observe:
                 close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
-            clause = grant.clause
+            clause, observed = (grant.clause, False) if grant else ("network.listen", True)
         request: Message = {"do": "listen", "backlog": _signed(question.arguments[1])}
-        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen")
+        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", observed=observed)
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -144,7 +146,15 @@ class NetworkAnswers:
         return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
 
     def _delegate(
-        self, operation: str, process: Process, question: Question, address: Address, raw: bytes, clause: str
+        self,
+        operation: str,
+        process: Process,
+        question: Question,
+        address: Address,
+        raw: bytes,
+        clause: str,
+        *,
+        observed: bool = False,
     ) -> Answer:
         descriptors = [_take(process, question)]
         made = os.fstat(descriptors[0]).st_ino
@@ -158,11 +168,15 @@ class NetworkAnswers:
                     request["umask"] = proc.file_mode_mask(question.pid)
                 else:
                     request["granted"] = list(self._desk.plan.unix)
+                    if self._desk.plan.observe:
+                        request["withheld"] = list(self._desk.plan.outside)
         except OSError:
             for number in descriptors:
                 close_promptly(number)
             raise
-        self._ask(request, tuple(descriptors), process, question, address, clause, operation, made=made)
+        self._ask(
+            request, tuple(descriptors), process, question, address, clause, operation, made=made, observed=observed
+        )
         return Later()
 
     def _ask(
@@ -176,19 +190,28 @@ class NetworkAnswers:
         kind: str,
         operation: str | None = None,
         made: int = 0,
+        observed: bool = False,
     ) -> None:
-        more = {"operation": operation or kind} if kind == "bind" else {}
+        more: dict[str, Any] = {"operation": operation or kind} if kind == "bind" else {}
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections.add(made, process, address)
             wall = "unix-sockets" if outcome.get("refused") else self._landlock_wall(kind, question, address, error)
+            if observed or outcome.get("uncovered") or self._binds_elsewhere(kind, question, address, error):
+                more["observed"] = True
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
+
+    def _binds_elsewhere(self, kind: str, question: Question, address: Address, error: int) -> bool:
+        """Whether a socket was made, while observing, where no grant lets a file be made."""
+        if not self._desk.plan.observe or kind != "bind" or address.path is None or error:
+            return False
+        return granted(self._desk, resolve(question.pid, _AT_FDCWD, address.path)[0], "write") is None
 
     def _landlock_wall(self, kind: str, question: Question, address: Address, error: int) -> str:
         """Which of Landlock's walls gave the deputy this errno for a unix socket, or "" when none did."""

@@ -23,25 +23,19 @@ from remit.supervisor.answer_files import (
     place,
 )
 from remit.supervisor.answers import Answer, Desk, Proceed
+from remit.supervisor.observing import uncovered
 from remit.supervisor.paths import is_inside
 from remit.supervisor.processes import Process
+from remit.supervisor.seen import Seen
 
 
 class Reads:
-    """Answers opens in full sight. `forget` and `new_step` say when what was recorded once must be recorded again."""
+    """Answers opens in full sight."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, seen: Seen) -> None:
         self._desk = desk
+        self._seen = seen
         self._secrets = tuple(desk.plan.secrets)
-        self._seen: dict[str, set[str]] = {}  # process -> what it has been recorded for
-
-    def forget(self, process: str) -> None:
-        """It runs another program, or has ended."""
-        self._seen.pop(process, None)
-
-    def new_step(self) -> None:
-        """A step began or ended: a shell that lives on may now be doing something else."""
-        self._seen.clear()
 
     def open(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """open, openat, openat2 and creat."""
@@ -59,23 +53,26 @@ class Reads:
             return  # nothing there to read: a search, not an act
         clause = self._desk.files.clause(found, "read")
         if looks_into_outsider(self._desk, found):
-            self._record(process, asked, found, flags, errno.EACCES, OUTSIDER_CLAUSE, outsider=True)
+            lacking = {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
+            self._record(process, asked, found, flags, lacking, outsider=True)
         elif clause is None:
-            lacking = "files.secrets" if self._is_secret(found) else "files.read"
-            self._record(process, asked, found, flags, errno.EACCES, lacking)
-        elif self._is_secret(found):
-            self._record(process, asked, found, flags, 0, clause)
-        elif not clause.startswith("use:"):
-            seen = self._seen.setdefault(process.identity, set())
-            if clause not in seen:
-                seen.add(clause)
-                self._record(process, asked, found, flags, 0, clause)
+            lacking = uncovered(self._desk.plan, self._lacking(found), wall="files")
+            # What is refused was meant to be; what is only observed would fill the evidence.
+            if lacking["refused"] or self._seen.first(process.identity, found):
+                self._record(process, asked, found, flags, lacking)
+        elif self._is_secret(found) or (
+            not clause.startswith("use:") and self._seen.first(process.identity, f"read {clause}")
+        ):
+            self._record(process, asked, found, flags, {"errno": 0, "refused": False, "wall": "", "clause": clause})
+
+    def _lacking(self, path: str) -> str:
+        return "files.secrets" if self._is_secret(path) else "files.read"
 
     def _is_secret(self, path: str) -> bool:
         return any(is_inside(path, secret) for secret in self._secrets)
 
     def _record(
-        self, process: Process, asked: str, path: str, flags: int, error: int, clause: str, **more: Any
+        self, process: Process, asked: str, path: str, flags: int, members: dict[str, Any], **more: Any
     ) -> None:
         if path in PLAIN_DEVICES or path.startswith(("/dev/pts/", "pipe:", "socket:", "anon_inode:")):
             return
@@ -83,15 +80,5 @@ class Reads:
         if path.startswith(GPU_DEVICES):
             kind, more = "device", {"class": "gpu", "absent": False}
         self._desk.record(
-            kind,
-            process=process.identity,
-            path=path,
-            asked=asked,
-            flags=flags,
-            errno=error,
-            refused=bool(error),
-            wall="files" if error else "",
-            clause=clause,
-            predicted=True,
-            **more,
+            kind, process=process.identity, path=path, asked=asked, flags=flags, **members, predicted=True, **more
         )

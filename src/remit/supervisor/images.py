@@ -180,6 +180,7 @@ class ExecStops:
             confirmed,
             errno.EACCES if clause else 0,
             clause or granted(self._desk, image, "execute") or "",
+            observed=self._desk.plan.observe and not clause and granted(self._desk, image, "execute") is None,
         )
 
     def _failed(self, pending: _Pending) -> None:
@@ -192,7 +193,7 @@ class ExecStops:
             path, found = resolve(pending.thread, pending.directory, asked)
         except OSError:
             return  # the path was not readable, which is why the call failed
-        if not found or granted(self._desk, path, "execute") is not None:
+        if not found or granted(self._desk, path, "execute") is not None or self._desk.plan.observe:
             return
         self._record(pending.process, path, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
 
@@ -210,6 +211,7 @@ class ExecStops:
         clause: str,
         *,
         refused: bool | None = None,
+        observed: bool = False,
     ) -> None:
         refused = bool(error) if refused is None else refused
         self._desk.record(
@@ -224,8 +226,9 @@ class ExecStops:
             confirmed=confirmed,
             errno=error,
             refused=refused,
-            wall=("files" if clause == "files.execute" else "images") if refused else "",
-            clause=clause,
+            wall=("files" if clause == "files.execute" else "images") if refused else "files" if observed else "",
+            clause="files.execute" if observed else clause,
+            **({"observed": True} if observed else {}),
         )
 
 

@@ -21,6 +21,8 @@ from remit.kernel import closing, pidfd, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor import answer_calls, answer_files
+from remit.supervisor.answer_changes import NAMES as CHANGES
+from remit.supervisor.answer_changes import Changes
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answers import Desk
@@ -35,6 +37,7 @@ from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.questions import Questions
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
+from remit.supervisor.seen import Seen
 from remit.supervisor.steps import Steps
 
 _VERDICT_PRIORITY = 0
@@ -70,7 +73,8 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
-        self._reads: Reads | None = None
+        self._seen = Seen()
+        self._exceeded: set[str] = set()  # budgets, while observing
         self.on_freeze: Callable[[str], None] = lambda behaviour: None
         self._build(plan, temporary_directory)
 
@@ -84,12 +88,11 @@ class Supervisor:
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
         files = PathTable(plan.files, temporary_directory)
         desk = Desk(plan, temporary_directory, self.processes, self.record, files)
-        self._reads = Reads(desk) if plan.sight == "full" else None
         self._questions = Questions(boundary.listener, desk)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
-        self._questions.use(_handlers(self._network, self._stops, self._reads), self._stops)
+        self._questions.use(_handlers(self._network, self._stops, desk, self._seen), self._stops)
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
@@ -118,11 +121,7 @@ class Supervisor:
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
         self.denials += bool(members.get("refused"))
-        if self._reads is not None:
-            if kind in ("exec", "exit"):
-                self._reads.forget(members["process"])
-            elif kind == "step":
-                self._reads.new_step()
+        self._seen.recorded(kind, members.get("process"))
         return self._writer.append(kind, members)
 
     def serve_harness(self, connection: Any) -> None:
@@ -219,7 +218,14 @@ class Supervisor:
             self.processes.reconcile(self._responder.descendants())
         clause = exceeded(sample, self._plan.limits, self._began)
         if clause is not None and self._outcome is None:
+            self._over_budget(clause, sample.processes)
+
+    def _over_budget(self, clause: str, processes: int) -> None:
+        if not self._plan.observe:
             self.kill("budget", ended_by=clause)
+        elif clause not in self._exceeded:
+            self._exceeded.add(clause)
+            self.record("response", finding=None, verdict="record", by="budget", processes=processes, clause=clause)
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:
@@ -359,11 +365,15 @@ class Supervisor:
         return outcome
 
 
-def _handlers(network: NetworkAnswers, stops: ExecStops, reads: Reads | None) -> dict[str, answer_calls.Handler]:
+def _handlers(network: NetworkAnswers, stops: ExecStops, desk: Desk, seen: Seen) -> dict[str, answer_calls.Handler]:
+    full = desk.plan.sight == "full"
     return {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(("open", "openat", "openat2", "creat"), reads.open if reads else answer_files.open_file),
+        **dict.fromkeys(
+            ("open", "openat", "openat2", "creat"), Reads(desk, seen).open if full else answer_files.open_file
+        ),
+        **dict.fromkeys(CHANGES, Changes(desk, seen).change),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
         "connect": network.connect,
