@@ -160,6 +160,8 @@ def _record_open(desk: Desk, process: Process, asked: str, path: str, found: boo
         more = {"outsider": True, "errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
     elif clause is None:
         more = uncovered_write(desk.plan, path, "files.write", new_name=not found)
+    if not found:
+        more["new"] = True
     _record(desk, "open", process, asked, path, flags, clause, **more)
 
 
