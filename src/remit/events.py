@@ -68,6 +68,7 @@ class Exec:
     refused: bool
     clause: str | None
     observed: bool = False
+    uncovered: str = ""  # what the scope would not have let run: the image, or the script that it runs
 
 
 @dataclass(frozen=True, slots=True)

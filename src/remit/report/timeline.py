@@ -162,7 +162,7 @@ def _act(event: Exec | Open | Change | Connect | Flow | Call) -> tuple[str, str]
     """The operation and its object, in the words of a denial."""
     match event:
         case Exec():
-            return "exec", event.image
+            return "exec", event.uncovered or event.image
         case Open():
             return "open", event.path
         case Change():

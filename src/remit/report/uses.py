@@ -116,6 +116,8 @@ def _uses_of(event: Event, new: bool, sockets: tuple[str, ...]) -> Iterator[Key]
         case Exec():
             if event.refused or not event.errno:
                 yield "execute", event.image, 0, event.refused
+                if event.uncovered and event.uncovered != event.image:
+                    yield "execute", event.uncovered, 0, False
         case Open(outsider=True):
             yield "call", f"open {event.path}", 0, True
         case Open(device_class="gpu"):

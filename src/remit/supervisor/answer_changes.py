@@ -72,9 +72,13 @@ class Changes:
             changed.append(_directory(source) if operation == "rename" else source)
         clauses = [self._desk.files.clause(place, "write") for place in changed]
         if None in clauses:
-            at = path if clauses[0] is None else source or path
-            lacking = uncovered_write(self._desk.plan, at, "files.write", new_name=operation != "truncate")
-            self._write(process, operation, path, source, lacking)
+            moved = [source] if source is not None and operation == "rename" else []
+            names = [] if operation == "truncate" else [path, *moved]
+            files = [path] if operation == "truncate" else [source] if operation == "link" and source else []
+            plan = self._desk.plan
+            lacking = [uncovered_write(plan, name, "files.write", new_name=True) for name in names]
+            lacking += [uncovered_write(plan, file, "files.write", new_name=False) for file in files]
+            self._write(process, operation, path, source, max(lacking, key=lambda members: members["refused"]))
         elif self._seen.first(process.identity, f"{operation} {clauses[0]}"):
             self._write(
                 process, operation, path, source, {"errno": 0, "refused": False, "wall": "", "clause": clauses[0]}

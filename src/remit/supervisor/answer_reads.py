@@ -12,6 +12,7 @@ import os
 from typing import Any
 
 from remit.kernel.seccomp import Question
+from remit.plan import PathGrant
 from remit.supervisor.answer_files import (
     GPU_DEVICES,
     OUTSIDER_CLAUSE,
@@ -24,9 +25,11 @@ from remit.supervisor.answer_files import (
 )
 from remit.supervisor.answers import Answer, Desk, Proceed
 from remit.supervisor.observing import uncovered
-from remit.supervisor.paths import is_inside
+from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process
 from remit.supervisor.seen import Seen
+
+_QUIET_MAX = 16384
 
 
 class Reads:
@@ -35,7 +38,9 @@ class Reads:
     def __init__(self, desk: Desk, seen: Seen) -> None:
         self._desk = desk
         self._seen = seen
-        self._secrets = tuple(desk.plan.secrets)
+        self._quiet: set[str] = set()  # paths of the system that leave no record
+        secrets = (PathGrant(path, ("secret",), "files.secrets") for path in desk.plan.secrets)
+        self._secrets = PathTable(secrets, desk.temporary_directory)
 
     def open(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """open, openat, openat2 and creat."""
@@ -43,7 +48,7 @@ class Reads:
         if opened.flags & WRITING:
             return open_for_writing(desk, process, question, opened)
         # A path-only descriptor reads nothing; what is opened through it is another question.
-        if not opened.flags & os.O_PATH:
+        if not opened.flags & os.O_PATH and opened.path not in self._quiet:
             self._look(process, question.pid, opened.directory, opened.path, opened.flags)
         return Proceed()
 
@@ -52,6 +57,8 @@ class Reads:
         if found is None:
             return  # nothing there to read: a search, not an act
         clause = self._desk.files.clause(found, "read")
+        if clause is not None and clause.startswith("use:"):
+            self._remember(asked, found)
         if looks_into_outsider(self._desk, found):
             lacking = {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
             self._record(process, asked, found, flags, lacking, outsider=True)
@@ -65,11 +72,27 @@ class Reads:
         ):
             self._record(process, asked, found, flags, {"errno": 0, "refused": False, "wall": "", "clause": clause})
 
+    def _remember(self, asked: str, found: str) -> None:
+        """A path that a preset grants, and that the agent cannot lead elsewhere, need not be resolved again."""
+        if (
+            self._desk.plan.observe
+            or "/.." in asked
+            or not asked.startswith("/")
+            or _is_procs(asked)
+            or _is_procs(found)
+        ):
+            return
+        if any(self._desk.files.clause(path, "write") or self._is_secret(path) for path in (asked, found)):
+            return
+        if len(self._quiet) >= _QUIET_MAX:
+            self._quiet.clear()
+        self._quiet.add(asked)
+
     def _lacking(self, path: str) -> str:
         return "files.secrets" if self._is_secret(path) else "files.read"
 
     def _is_secret(self, path: str) -> bool:
-        return any(is_inside(path, secret) for secret in self._secrets)
+        return self._secrets.clause(path, "secret") is not None
 
     def _record(
         self, process: Process, asked: str, path: str, flags: int, members: dict[str, Any], **more: Any
@@ -82,3 +105,8 @@ class Reads:
         self._desk.record(
             kind, process=process.identity, path=path, asked=asked, flags=flags, **members, predicted=True, **more
         )
+
+
+def _is_procs(path: str) -> bool:
+    """Whether a path means something else for each process."""
+    return path.startswith(("/proc/", "/dev/fd/", "/dev/std"))
