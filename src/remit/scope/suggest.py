@@ -8,6 +8,7 @@ was used, with room.
 from __future__ import annotations
 
 import io
+import posixpath
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -44,6 +45,9 @@ def suggest_scope(
     for use in session.uses:
         if use.refused or use.kind == "call":
             notes.append(f"refused: {_what(use, session)}")
+        elif use.kind == "unix" and (problem := _cannot(use, session, withheld)):
+            notes.append(f"{problem}: {_what(use, session)}")
+            granted.remove(use)
     chosen = _presets(session)
     covered = [grant for name in chosen for grant in presets.get(name, ())]
     scope = CommentedMap()
@@ -139,7 +143,8 @@ def _is_own_fixture(use: Use, session: Session) -> bool:
 def _cannot(use: Use, session: Session, withheld: tuple[str, ...]) -> str | None:
     """Why a path is not granted, or None."""
     path = use.object
-    if not path.startswith("/") or not path.isprintable() or any(letter in path for letter in "*?[$"):
+    plain = path.startswith("/") and path.isprintable() and posixpath.normpath(path) == path and len(path) < 4096
+    if not plain or any(letter in path for letter in "*?[$"):
         return "cannot be written in a scope"
     if use.kind in ("write", "change") and any(is_inside(path, tree) for tree in _NEVER_WRITTEN):
         return "not granted for writing"

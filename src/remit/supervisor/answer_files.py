@@ -17,6 +17,7 @@ from remit.supervisor.answers import Answer, Desk, Fail, Proceed
 from remit.supervisor.observing import uncovered, uncovered_write
 from remit.supervisor.processes import Process
 
+OPENS = ("open", "openat", "openat2", "creat")
 AT_FDCWD = -100 & 0xFFFFFFFF
 LOW = 0xFFFFFFFF
 _ACCESS_MODE = 3

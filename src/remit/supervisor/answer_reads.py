@@ -22,6 +22,7 @@ from remit.supervisor.answer_files import (
     looks_into_outsider,
     open_for_writing,
     place,
+    resolve,
 )
 from remit.supervisor.answers import Answer, Desk, Proceed
 from remit.supervisor.observing import uncovered
@@ -38,7 +39,7 @@ class Reads:
     def __init__(self, desk: Desk, seen: Seen) -> None:
         self._desk = desk
         self._seen = seen
-        self._quiet: set[str] = set()  # paths of the system that leave no record
+        self._quiet: set[str] = set()  # paths that leave no record, as they were asked for
         secrets = (PathGrant(path, ("secret",), "files.secrets") for path in desk.plan.secrets)
         self._secrets = PathTable(secrets, desk.temporary_directory)
 
@@ -48,17 +49,29 @@ class Reads:
         if opened.flags & WRITING:
             return open_for_writing(desk, process, question, opened)
         # A path-only descriptor reads nothing; what is opened through it is another question.
-        if not opened.flags & os.O_PATH and opened.path not in self._quiet:
+        if not opened.flags & os.O_PATH:
             self._look(process, question.pid, opened.directory, opened.path, opened.flags)
         return Proceed()
+
+    def is_quiet(self, question: Question, name: str) -> bool:
+        """Whether this is a read that leaves no record, whoever asks; decided before the caller is looked at.
+
+        Should the caller have died meanwhile, the answer reaches nobody.
+        """
+        try:
+            opened = asked_open(question, name)
+        except OSError:
+            return False
+        return opened.path in self._quiet and not opened.flags & WRITING
 
     def _look(self, process: Process, pid: int, directory: int, asked: str, flags: int) -> None:
         found = place(pid, directory, asked, flags & os.O_NOFOLLOW)
         if found is None:
-            return  # nothing there to read: a search, not an act
+            # Nothing there to read: a search, not an act. Compilers and linkers search the same places for ever.
+            self._remember(asked, resolve(pid, directory, asked)[0])
+            return
         clause = self._desk.files.clause(found, "read")
-        if clause is not None and clause.startswith("use:"):
-            self._remember(asked, found)
+        self._remember(asked, found)
         if looks_into_outsider(self._desk, found):
             lacking = {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
             self._record(process, asked, found, flags, lacking, outsider=True)
@@ -73,7 +86,12 @@ class Reads:
             self._record(process, asked, found, flags, {"errno": 0, "refused": False, "wall": "", "clause": clause})
 
     def _remember(self, asked: str, found: str) -> None:
-        """A path that a preset grants, and that the agent cannot lead elsewhere, need not be resolved again."""
+        """A path that a preset grants, and that the agent cannot lead elsewhere, need not be resolved again.
+
+        What outsiders change there meanwhile, such as a new link out of a system tree, is still walled, but not seen.
+        """
+        if not (self._desk.files.clause(found, "read") or "").startswith("use:"):
+            return
         if (
             self._desk.plan.observe
             or "/.." in asked

@@ -92,7 +92,9 @@ class Supervisor:
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed)
-        self._questions.use(_handlers(self._network, self._stops, desk, self._seen), self._stops)
+        reads = Reads(desk, self._seen) if plan.sight == "full" else None
+        handlers = _handlers(self._network, self._stops, desk, self._seen, reads)
+        self._questions.use(handlers, self._stops, reads.is_quiet if reads else None)
         self._child_signal = _wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
@@ -365,14 +367,13 @@ class Supervisor:
         return outcome
 
 
-def _handlers(network: NetworkAnswers, stops: ExecStops, desk: Desk, seen: Seen) -> dict[str, answer_calls.Handler]:
-    full = desk.plan.sight == "full"
+def _handlers(
+    network: NetworkAnswers, stops: ExecStops, desk: Desk, seen: Seen, reads: Reads | None
+) -> dict[str, answer_calls.Handler]:
     return {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(
-            ("open", "openat", "openat2", "creat"), Reads(desk, seen).open if full else answer_files.open_file
-        ),
+        **dict.fromkeys(answer_files.OPENS, reads.open if reads else answer_files.open_file),
         **dict.fromkeys(CHANGES, Changes(desk, seen).change),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
