@@ -16,6 +16,12 @@ EXIT_EVIDENCE = 124  # evidence is broken
 EXIT_INTERNAL = 125  # our bug
 
 
+def one_line(value: object, limit: int = 80) -> str:
+    """Text for an error message: printable, on one line, not longer than a person reads."""
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 class RemitError(Exception):
     """Something that stops remit, said in one line: the operation, the object, the errno, and who must act."""
 
@@ -31,6 +37,14 @@ class UsageError(RemitError):
     """The command line asks for something that is not there or makes no sense; whoever typed it must act."""
 
     exit_status = EXIT_USAGE
+
+
+class StepError(UsageError):
+    """A step's id is empty, too long or used before, or names no step that is open; whoever marks steps must act."""
+
+
+class FrozenError(UsageError):
+    """The session is frozen, so nothing can be started in it until it is resumed."""
 
 
 class ScopeError(RemitError):

@@ -24,6 +24,26 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
+class AttemptResult:
+    """What one of remit's own attempts came to: `held`, `open` (the gap that says so, if one does) or `skipped`."""
+
+    name: str
+    wall: str
+    result: str
+    reason: str
+    gap: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """The attempts that were made on the walls before any program of the agent ran."""
+
+    n: int
+    time: int
+    results: tuple[AttemptResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
 
@@ -97,6 +117,7 @@ class Open:
     clause: str | None
     device_class: str | None
     absent: bool
+    routine: bool  # a refused write of a process to an entry of its own in /proc that concerns nobody else
     outsider: bool = False
     observed: bool = False
 
@@ -158,6 +179,8 @@ class Flow:
     refused: bool
     wall: str | None
     clause: str | None
+    socket_type: int  # of a refused socket, with its protocol, as socket(2) numbers them
+    protocol: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +221,7 @@ class Loss:
     loss_class: str
     count: int
     reason: str
+    steps: tuple[str, ...] | None = None  # in which they fell, where that is known
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,4 +235,4 @@ class End:
 
 
 ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
-Event = Session | Step | ProcessEvent | Compute | Loss | End
+Event = Session | Attempts | Step | ProcessEvent | Compute | Loss | End

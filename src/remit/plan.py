@@ -41,14 +41,27 @@ class PathGrant:
     clause: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Mask:
+    """A path inside a grant that is taken back from it. kind: `secret` or `protected`.
+
+    `root` is the widest writable tree around it, within which no parent may be moved away; "" when there is none.
+    """
+
+    path: str
+    kind: str
+    root: str
+
+
 @dataclass(frozen=True, slots=True)
 class AddressGrant:
-    """TCP addresses the agent may connect to or listen on: a network in CIDR form and an inclusive port range."""
+    """Addresses the agent may connect to, send to or listen on: a network in CIDR form and an inclusive port range."""
 
     cidr: str
     first_port: int
     last_port: int
     clause: str
+    own: bool = False  # only where the session itself listens
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +101,9 @@ class Plan:
     landlock_abi: int
     files: tuple[PathGrant, ...]
     secrets: tuple[str, ...]
+    masks: tuple[Mask, ...]
     connect: tuple[AddressGrant, ...]
+    udp: tuple[AddressGrant, ...]
     listen: tuple[AddressGrant, ...]
     unix: tuple[str, ...]  # path-named sockets of outsiders that may be connected to
     gpu: bool  # may device nodes of the class gpu be opened
@@ -98,9 +113,11 @@ class Plan:
     respond: dict[str, str]  # behaviour -> record | freeze | kill
     walls: tuple[Wall, ...]
     gaps: tuple[Gap, ...]
+    when_full: str = "end"  # end | mark: what a full disk does to a session
     sight: str = "normal"  # normal | full: every open and change of a name is a question
     observe: bool = False  # what no grant covers is recorded and let through, where some scope could grant it
     outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
+    hidden: tuple[str, ...] = ()  # those that no scope lets it read
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -115,11 +132,14 @@ def plan_from_json(data: bytes) -> Plan:
         raise ValueError(f"plan version is not {PLAN_VERSION}: {raw.get('version')}")
     try:
         raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
+        raw["masks"] = tuple(Mask(**m) for m in raw["masks"])
         raw["connect"] = tuple(AddressGrant(**g) for g in raw["connect"])
+        raw["udp"] = tuple(AddressGrant(**g) for g in raw["udp"])
         raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["unix"] = tuple(raw["unix"])
         raw["outside"] = tuple(raw["outside"])
+        raw["hidden"] = tuple(raw["hidden"])
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])

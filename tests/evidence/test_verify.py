@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from remit.cli import main
-from remit.errors import EvidenceError
+from remit.errors import EvidenceError, UsageError
 from remit.evidence.chain import verify
 from remit.evidence.locate import find_evidence, sessions_root
 from remit.evidence.reader import Follower, read_records
@@ -33,7 +33,7 @@ def evidence(tmp_path: Path) -> Path:
 def documented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The verifier from docs/verify.md, as a reader would save it."""
     code = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "verify.md").read_text(), re.DOTALL)
-    assert len(code) == 1
+    assert len(code) == 2
     assert len(code[0].splitlines()) <= 21
     path = tmp_path_factory.mktemp("docs") / "verify.py"
     path.write_text(code[0])
@@ -167,7 +167,7 @@ def test_evidence_is_found_by_path_id_and_last(
     tmp_path: Path, evidence: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    assert main(["verify", "last"]) == 124
+    assert main(["verify", "last"]) == 2
     assert "hint: remit run" in capsys.readouterr().err
     old = Playbook().write(sessions_root() / "old")
     new = Playbook().wait(1).write(sessions_root() / "new")
@@ -175,7 +175,7 @@ def test_evidence_is_found_by_path_id_and_last(
     assert find_evidence("last") == new
     assert find_evidence("old") == old
     assert find_evidence(str(evidence)) == evidence
-    with pytest.raises(EvidenceError, match="no such evidence"):
+    with pytest.raises(UsageError, match="no such evidence"):
         find_evidence("never")
     # An agent that knows the id of its session can make a directory of that name where a person then asks.
     planted = tmp_path / "workspace" / "old"
@@ -185,7 +185,7 @@ def test_evidence_is_found_by_path_id_and_last(
     assert find_evidence("old") == old
     assert find_evidence("./old") == Path("old")
     (planted.parent / "forged").mkdir()
-    with pytest.raises(EvidenceError, match="no such session: forged"):
+    with pytest.raises(UsageError, match="no such session: forged"):
         find_evidence("forged")
     with pytest.raises(EvidenceError, match="no evidence in this directory"):
         find_evidence(str(tmp_path))

@@ -59,7 +59,7 @@ class Inside:
         command = [sys.executable, "-B", f"{self.workspace}/{program}", *map(str, words)]
         return self.run(command, env=env)
 
-    def run(self, command: list[str], env: dict[str, str] | None = None) -> Attempt:
+    def run(self, command: list[str], env: dict[str, str] | None = None, timeout: float = 60) -> Attempt:
         seen = len(self.records())
         self._steps += 1
         with self.session.step(f"call_{self._steps}", tool="attack"):

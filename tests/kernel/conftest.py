@@ -15,8 +15,13 @@ import pytest
 from attacks import PROGRAMS, SECRET, Inside, Listener, Open, new_workspace
 
 from remit import Session
+from remit.boundary.cache import load_plan
+from remit.doctor.examination import scope_for
+from remit.doctor.outsiders import Outsiders
 from remit.kernel import landlock
 from remit.kernel.libc import MACHINE
+from remit.plan import Plan
+from remit.scope.gaps import WALL_NAMES
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -131,3 +136,26 @@ def compile_program(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str],
         return target
 
     return compile_one
+
+
+@pytest.fixture(scope="module")
+def outsiders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outsiders]:
+    """Everybody whom attempts may reach."""
+    place = tmp_path_factory.mktemp("outsiders")
+    (place / "workspace").mkdir()
+    with Outsiders(place) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def plan(outsiders: Outsiders, tmp_path_factory: pytest.TempPathFactory) -> Plan:
+    """The plan of the doctor's scope."""
+    place = tmp_path_factory.mktemp("plan")
+    (place / "scope.yaml").write_text(scope_for(outsiders))
+    return load_plan(
+        place / "scope.yaml",
+        workspace=Path(outsiders.outside.secret).parents[2],
+        environment=dict(os.environ),
+        evidence_root=place / "evidence",
+        accept_gaps=WALL_NAMES,
+    )

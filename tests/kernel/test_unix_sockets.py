@@ -94,20 +94,6 @@ def test_an_inode_number_that_was_given_back_opens_no_outsiders_socket(inside: I
     assert not listener.reached()
 
 
-def test_swapping_the_path_while_it_is_judged_reaches_nobody(
-    inside: Inside, unix_listener: tuple[Listener, Path], compile_program: Callable[[str], Path]
-) -> None:
-    listener, path = unix_listener
-    program = inside.workspace / "unix_race"
-    program.write_bytes(compile_program("unix_race").read_bytes())
-    program.chmod(0o755)
-    attempt = inside.run([str(program), "own-raced.sock", str(path), "2000"])
-    assert attempt.status == 0, attempt.errors
-    assert not listener.reached()
-    connects = [r for r in attempt.records if r["kind"] == "connect"]
-    assert {r["refused"] for r in connects} == {True, False}
-
-
 def test_exchanging_the_directory_of_a_socket_while_it_is_bound_reaches_nobody(
     inside: Inside, unix_listener: tuple[Listener, Path], compile_program: Callable[[str], Path]
 ) -> None:

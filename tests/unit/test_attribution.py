@@ -136,3 +136,11 @@ def test_a_way_in_or_a_lost_lineage_makes_the_origin_unknown() -> None:
     book = Playbook().step("a").spawn("/bin/sh", step="a", name="sh").orphan("sh")
     assert origin(book)["who"] == "agent"
     assert origin(Playbook().spawn("/usr/bin/agent").spawn("/bin/sh"))["who"] == "unknown"
+
+
+def test_after_records_were_lost_nobody_is_sure_who_came_in() -> None:
+    book = Playbook().step("a").spawn("/bin/sh", step="a")
+    book.add("loss", **{"class": "fork"}, count=3, reason="no space for evidence", since=1, steps=["a"])
+    found = origin(book.fork().exec("/work/x"))
+    assert found["who"] == "unknown"
+    assert "records were lost" in str(found["reasons"])

@@ -43,6 +43,7 @@ def compiled(
             str(workspace or home / "work"), {"HOME": str(home), "USER": "ada", "PATH": "/usr/bin:/bin", **more}
         ),
         outside={"the evidence": str(home / ".local/state/remit"), "the plan cache": str(home / ".cache/remit")},
+        hidden={"the notary's key": str(home / ".local/state/remit/notary")},
         sight=sight,
         observe=observe,
     )
@@ -120,6 +121,8 @@ def test_only_the_workspace_and_the_temporary_directory_run_what_is_written(home
         ("files: {write: [/dev]}", "devices that devices.gpu withholds"),
         ("files: {write: [~/.cache]}", "the agent could write into the plan cache"),
         ("files: {write: [~/.local/state]}", "the agent could write into the evidence"),
+        ("files: {read: [~/.local]}", "the agent could read the notary's key"),
+        ("files: {execute: [~/.local/state]}", "the agent could read the notary's key"),
         ("files: {read: [~/.ssh/id], secrets: [~/.ssh]}", "lies inside a secret"),
         ("files: {write: [$NOPE]}", "unknown variable"),
         ("environment: {set: {A: $NOPE}}", "unknown variable"),
@@ -179,6 +182,62 @@ def test_a_secret_inside_a_granted_tree_is_a_gap_until_accepted(home: Path) -> N
 def test_a_protected_path_inside_a_writable_tree_is_a_gap_existing_or_not(home: Path) -> None:
     assert gaps(compiled(home, "files: {write: [.], protect: [.git/hooks]}"))["protected-inside-grant"] is False
     assert "protected-inside-grant" not in gaps(compiled(home, "files: {write: [.], protect: [~/.bashrc]}"))
+
+
+def test_udp_is_granted_by_address_and_changes_the_filter(home: Path) -> None:
+    plan = compiled(home, "network: {udp: [{cidr: 192.0.2.53, port: 53}]}")
+    assert [(grant.cidr, grant.first_port, grant.clause) for grant in plan.udp] == [
+        ("192.0.2.53/32", 53, "network.udp[0]")
+    ]
+    assert plan.seccomp != compiled(home).seccomp
+    assert "whose a UDP port is" in refused(home, "network: {udp: [{cidr: self, port: 53}]}").message
+    assert "port 0" in refused(home, "network: {udp: [{cidr: 192.0.2.53, port: 0}]}").message
+
+
+def test_self_is_loopback_of_both_families_and_only_for_connect_the_sessions_own(home: Path) -> None:
+    plan = compiled(home, "network: {connect: [{cidr: self, port: 80}], listen: [{cidr: self, port: 80}]}")
+    assert [(grant.cidr, grant.own) for grant in plan.connect] == [("127.0.0.0/8", True), ("::1/128", True)]
+    assert [(grant.cidr, grant.own) for grant in plan.listen] == [("127.0.0.0/8", False), ("::1/128", False)]
+
+
+MASKING = replace(HOST, mount_masks=True)
+
+
+def test_where_mounts_can_be_had_they_close_both_gaps(home: Path) -> None:
+    work = home / "work"
+    (work / ".env").touch()
+    plan = compiled(home, "files: {write: [.], secrets: [.env, ~/.ssh], protect: [a/b, ~/.bashrc]}", host=MASKING)
+    assert [(mask.path, mask.kind, mask.root) for mask in plan.masks] == [
+        (str(work / ".env"), "secret", str(work)),
+        (str(work / "a/b"), "protected", str(work)),
+    ]
+    assert not gaps(plan).keys() & {"secret-inside-grant", "protected-inside-grant"}
+    assert "masks" in {wall.name for wall in plan.walls}
+    assert plan_from_json(plan_to_json(plan)) == plan
+    plain = compiled(home, "files: {write: [.]}", host=MASKING)
+    assert plain.masks == ()
+    assert "masks" not in {wall.name for wall in plain.walls}
+
+
+def test_a_parent_is_pinned_up_to_the_widest_writable_tree(home: Path) -> None:
+    (home / "work/a/b").mkdir(parents=True)
+    (home / "work/a/b/key").touch()
+    (mask,) = compiled(home, "files: {write: [a/b, .], secrets: [a/b/key]}", host=MASKING).masks
+    assert mask.root == str(home / "work")
+    (mask,) = compiled(home, "files: {write: [], read: [.], secrets: [a/b/key]}", host=MASKING).masks
+    assert mask.root == ""  # nothing can be moved where nothing can be written
+
+
+def test_what_no_mount_can_cover_stays_a_gap(home: Path) -> None:
+    work = home / "work"
+    (work / "key").touch()
+    (work / "second").hardlink_to(work / "key")
+    assert "secret-inside-grant" in gaps(compiled(home, "files: {write: [.], secrets: [key]}", host=MASKING))
+    # The link lies in the workspace and can be replaced; what it means now lies outside.
+    (work / ".git").symlink_to(home / ".ssh")
+    plan = compiled(home, "files: {write: [.], protect: [.git/hooks]}", host=MASKING)
+    (gap,) = (gap for gap in plan.gaps if gap.name == "protected-inside-grant")
+    assert str(work / ".git") in gap.reason
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from remit.boundary import cache
+from remit.boundary.mask_mounts import can_mount
 from remit.errors import ScopeError
 from remit.plan import PLAN_VERSION, Plan
 
@@ -79,10 +80,19 @@ def test_a_directory_put_in_anothers_place_inherits_no_grant(
 def test_a_secret_that_appears_is_not_overlooked(caller: dict[str, str], compiled: list[int], tmp_path: Path) -> None:
     scope = tmp_path / "scope.yaml"
     scope.write_text("remit: 1\ntask: a\nfiles: {write: [.], secrets: [key]}\n")
-    assert "secret-inside-grant" not in {gap.name for gap in load(caller, scope).gaps}
-    (Path(caller["HOME"]) / "work" / "key").touch()
+    key = Path(caller["HOME"]) / "work" / "key"
+    plan = load(caller, scope)
+    assert (plan.masks, "secret-inside-grant" in {gap.name for gap in plan.gaps}) == ((), False)
+    key.touch()
+    plan = load(caller, scope)
+    masked = [mask.path for mask in plan.masks] == [str(key)]
+    assert masked != ("secret-inside-grant" in {gap.name for gap in plan.gaps})
+    assert masked == can_mount()
+    (key.parent / "same").hardlink_to(key)
     assert "secret-inside-grant" in {gap.name for gap in load(caller, scope).gaps}
-    assert len(compiled) == 2
+    compilations = len(compiled)
+    assert load(caller, scope).masks == ()
+    assert len(compiled) == compilations
 
 
 @pytest.mark.parametrize("damage", ["writable", "truncated", "not json", "link", "other version"])

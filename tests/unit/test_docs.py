@@ -17,7 +17,8 @@ import remit
 from remit import errors
 from remit.boundary.host import find_host
 from remit.cli import COMMANDS, command_parser, main
-from remit.clock.sdk import AsyncSession, Session
+from remit.clock.asynchronous import AsyncSession
+from remit.clock.sdk import Session
 from remit.detectors import build_detectors
 from remit.scope.gaps import GAPS
 from remit.scope.model import Scope

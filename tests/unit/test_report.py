@@ -94,6 +94,79 @@ def test_a_quiet_session_says_so(tmp_path: Path) -> None:
     assert "ended with status 0" in text
 
 
+def test_a_session_that_was_cut_short_or_cut_off_or_goes_on_is_not_called_in_scope(tmp_path: Path) -> None:
+    begun = Playbook().spawn("/bin/true").write(tmp_path / "begun")
+    assert "VERDICT   unknown: no finding and no refused act until the recording" in render_text(build_report(begun))
+    running = render_text(build_report(begun, running=True))
+    assert "VERDICT   open: no finding and no refused act so far" in running
+    assert "still running" in running
+    assert "cut off" not in running
+    book = Playbook().spawn("/bin/true").add("response", finding=None, verdict="freeze", by="operator", processes=1)
+    frozen = render_text(build_report(book.write(tmp_path / "frozen"), running=True))
+    assert "it is frozen until `remit resume`" in frozen
+    members = {"status": None, "exit_source": "remit", "ended_by": "compute.wall", "left_running": []}
+    short = Playbook().spawn("/bin/true").add("end", **members).write(tmp_path / "short")
+    assert "cut short: no finding and no refused act until it was ended by compute.wall" in render_text(
+        build_report(short)
+    )
+
+
+def test_what_ordinary_programs_meet_is_said_in_words_with_advice(tmp_path: Path) -> None:
+    book = Playbook().spawn("/usr/bin/curl")
+    refused = {"process": book.id(), "errno": 13, "refused": True, "wall": "w", "clause": "c"}
+    book.add("flow", operation="socket", family=2, type=2, protocol=0, **refused)
+    book.add("flow", operation="socket", family=1, type=2, protocol=0, **refused)
+    book.add("flow", operation="socket", family=16, type=3, protocol=9, **refused)
+    book.add("flow", operation="send", **refused)
+    book.add("privilege", operation="ptrace", arguments=[0], **refused)
+    book.exec("/usr/bin/strace").add("privilege", operation="unshare", arguments=[0], **refused)
+    text = render_text(
+        build_report(book.add("privilege", operation="ptrace", arguments=[0], **refused).write(tmp_path))
+    )
+    for words in (
+        "curl: socket for UDP (DNS look-up?)  [w, c]\n      hint: ",
+        "curl: socket for unix datagrams (system log?)  [w, c]",
+        "curl: socket of family netlink, type raw, protocol 9  [w, c]",
+        "curl: send to an address  [w, c]",
+        "curl: ptrace  [w, c]\n      hint: if this is LeakSanitizer, ASAN_OPTIONS=detect_leaks=0",
+        "strace: unshare  [w, c]",
+        "strace: ptrace  [w, c]\n      hint: no scope grants ptrace",
+    ):
+        assert words in text
+    assert text.count("no steps") == 1
+    assert "step: none" not in text
+
+
+def test_a_setting_of_its_own_that_a_process_may_not_write_is_no_refused_act(tmp_path: Path) -> None:
+    book = Playbook().spawn("/usr/bin/java").open("/proc/1/coredump_filter", refused=True, routine=True)
+    report = build_report(book.exit().end().write(tmp_path / "routine"))
+    assert (report["denials"], report["routine_refusals"]) == ([], 1)
+    assert "in scope: no finding and no refused act" in render_text(report)
+    book = Playbook().spawn("/usr/bin/java").open("/proc/1/coredump_filter", refused=True)
+    assert len(build_report(book.write(tmp_path / "act"))["denials"]) == 1
+
+
+def test_a_failure_without_a_refusal_may_be_a_read_that_nobody_saw(tmp_path: Path) -> None:
+    text = render_text(build_report(Playbook().spawn("/bin/cat").exit().end(1).write(tmp_path)))
+    assert "files.read" in text
+
+
+def test_what_is_left_running_is_named_and_counted(tmp_path: Path) -> None:
+    book = Playbook().step("call").spawn("/bin/sh", step="call", name="shell")
+    names = [f"job{index}" for index in range(14)]
+    for name in names:
+        book.fork(name, of="shell").exec("/bin/sleep", "9")
+    book.end_step("call", left_running=names)
+    left = [book.id(name) for name in names]
+    book.add("end", status=0, exit_source="command", ended_by="command", left_running=left)
+    text = render_text(build_report(book.write(tmp_path)))
+    pid = left[0].partition(":")[0]
+    assert f"left running: sleep[{pid}], sleep[" in text
+    assert " and 2 more\n" in text
+    assert f"LEFT RUNNING AT THE END\n  sleep[{pid}]\n" in text
+    assert "  and 2 more, in the JSON report\n" in text
+
+
 def test_the_json_report_is_what_build_report_returns(evidence: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", "--format", "json", str(evidence)]) == 0
     shown: dict[str, Any] = json.loads(capsys.readouterr().out)
@@ -111,3 +184,21 @@ def test_times_and_strings() -> None:
     marked = "\N{REPLACEMENT CHARACTER}"
     assert printable("a\x1b[0m\u202e\u200b\udcff\nb é 漢") == f"a{marked}[0m{marked}{marked}{marked}{marked}b é 漢"
     assert printable("x" * 300) == "x" * 200 + "..."
+
+
+def test_losses_make_the_steps_unknown_in_which_they_fell_and_no_other(tmp_path: Path) -> None:
+    book = Playbook().step("a").end_step("a").step("b")
+    book.add("loss", **{"class": "exec"}, count=3, reason="no space for evidence", since=1, steps=["a"])
+    report = build_report(book.end_step("b").end().write(tmp_path))
+    assert [(step["id"], step["state"], step["lost"]) for step in report["steps"]] == [
+        ("a", "unknown", 3),
+        ("b", "in-scope", 0),
+    ]
+    assert report["lost"] == {"exec": 3}
+
+
+def test_an_evidence_that_is_not_signed_to_its_end_is_a_gap(tmp_path: Path) -> None:
+    report = build_report(Playbook().add("unsigned", reason="the notary died").end().write(tmp_path))
+    (gap,) = [gap for gap in report["gaps"] if gap["name"] == "evidence-unsigned"]
+    assert (gap["kind"], gap["accepted"]) == ("sight", False)
+    assert gap["reason"].endswith("the notary died")

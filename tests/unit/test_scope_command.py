@@ -44,6 +44,7 @@ def test_check_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_check_tells_of_gaps_that_run_will_refuse(capsys: pytest.CaptureFixture[str]) -> None:
     Path("key").touch()
+    Path("same").hardlink_to("key")  # which no mask covers, on any host
     name = scope("remit: 1\ntask: a\nfiles: {write: [.], secrets: [key]}\n")
     assert main(["scope", "check", name]) == 0
     assert "--accept-gap secret-inside-grant" in capsys.readouterr().out

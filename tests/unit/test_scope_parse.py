@@ -80,14 +80,16 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("compute: {wall: 20}", (3, 17), "compute.wall: not a duration: 20", "20m"),
     ("compute: {gpu: 5m}", (3, 16), "not supported yet", "gpu: 0"),
     ("network: {connect: [{cidr: 10.0.0.1/8, port: 3}]}", (3, 28), "bits beyond its length", "10.0.0.0/8"),
-    ("network: {connect: [{cidr: self, port: 3}]}", (3, 28), "not supported yet: self", "127.0.0.0/8"),
+    ("network: {connect: [{cidr: selfish, port: 3}]}", (3, 28), "not a network", "10.0.0.0/8"),
     ("network: {connect: [{cidr: example.com, port: 3}]}", (3, 28), "not a network", "10.0.0.0/8"),
     ("network: {connect: [{cidr: '::ffff:1.2.3.4', port: 3}]}", (3, 28), "IPv4 address inside IPv6", "IPv4"),
-    ("network: {connect: [{cidr: ::1, port: 9-8}]}", (3, 39), "not a port range", "65535"),
+    ("network: {connect: [{cidr: ::1, port: 9-8}]}", (3, 39), "runs backwards: 9-8", "8-9"),
     ("network: {connect: [{cidr: ::1}]}", (3, 21), "missing key: network.connect[0].port", "port"),
+    ("evidence: {when-full: drop}", (3, 23), "evidence.when-full", "end"),
+    ("evidence: {when_full: end}", (3, 12), "when_full", "did you mean when-full?"),
     ("otherwise: ask", (3, 12), "otherwise: not supported yet: ask", "leave"),
-    ("otherwise: record", (3, 12), "otherwise: not supported yet: record", "leave"),
-    ("nested-sandbox: userns", (3, 17), "not supported yet: userns", "leave"),
+    ("nested-sandbox: mount", (3, 17), "not supported yet: mount", "leave"),
+    ("nested-sandbox: usrns", (3, 17), "not one of refuse userns: usrns", "userns"),
     ("model: {api: anthropic}", (3, 1), "not supported yet: model", "leave"),
     ("phases: []", (3, 1), "not supported yet: phases", "leave"),
     ("respond: {reverse-tunel: kill}", (3, 11), "reverse-tunel", "did you mean reverse-tunnel?"),
@@ -95,13 +97,13 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("accept-gaps: [file-unwalled]", (3, 15), "no wall gap has this name", "did you mean files-unwalled?"),
     ("task: again", (3, 1), "the same key twice: task", "merge"),
     ("files:", (3, 1), "files: must be a mapping of keys: nothing", "beneath"),
-    ("1: a", (3, 1), "a key must be a word: 1", "quotes"),
+    ("1: a", (3, 1), "a key must be a word: 1", "key: value"),
     ("? [a]\n: b", (3, 3), "a key must be a word", "key: value"),
     ("purpose: &a x", (3, 10), "anchors and aliases", "write the value out"),
     ("purpose: *a", (3, 10), "anchors and aliases", "write the value out"),
     ("purpose: !!python/object x", (3, 10), "tags are not allowed", "plain"),
     ("purpose: !!map {}", (3, 10), "tags are not allowed", "plain"),
-    ('purpose: "a\\u202eb"', (3, 10), "control characters", "plain"),
+    ('purpose: "a\\u202eb"', (3, 10), "not one line of visible characters", "plain"),
     ("--- a", (3, 1), "more than one YAML document", "one scope"),
 ]
 
@@ -122,12 +124,12 @@ def test_files_that_are_no_scope_at_all() -> None:
     assert "mapping" in refuse("[]").message
     assert "missing key: remit" in refuse("task: x").message
     assert "missing key: task" in refuse("remit: 1").message
-    assert "not one of 1: 2" in refuse("remit: 2\ntask: x").message
+    assert "not a version of this language: 2" in refuse("remit: 2\ntask: x").message
     assert "not UTF-8" in refuse(b"remit: 1\ntask: \xff").message
     assert (refuse(b"remit: 1\ntask: \xff").line, refuse(b"remit: 1\ntask: \xff").column) == (2, 7)
     assert "too large" in refuse("#" * 300_000).message
-    assert "too deeply" in refuse(HEAD + "purpose: " + "[" * 5000).message
-    assert "too deeply" in refuse(HEAD + "purpose: " + "{a: " * 5000).message
+    assert "levels deep" in refuse(HEAD + "purpose: " + "[" * 5000).message
+    assert "levels deep" in refuse(HEAD + "purpose: " + "{a: " * 5000).message
     assert "not valid YAML" in refuse(HEAD + "purpose: \t- a").message
     assert "not valid YAML" in refuse(HEAD + 'purpose: "\\UFFFFFFFF"').message
     assert "UTF-8" in refuse(HEAD + 'purpose: "\\ud800"').message

@@ -108,6 +108,23 @@ def test_an_interpreter_in_the_home_does_not_grant_the_home(tmp_path: Path) -> N
     assert str(home / ".local" / "lib") in found.prefixes
 
 
+def test_what_is_installed_editable_can_be_read_but_an_agent_cannot_name_it(tmp_path: Path) -> None:
+    source = tmp_path / "checkout" / "src"
+    source.mkdir(parents=True)
+    here = places(tmp_path)
+    for environment in (tmp_path / "environment", Path(here.workspace) / ".venv"):
+        program(environment / "bin" / "python3")
+        (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
+        packages = environment / "lib" / "python3.11" / "site-packages"
+        packages.mkdir(parents=True)
+        (packages / "_project.pth").write_text(f"import harmless\n{source}\n/missing\n{here.home}\n")
+    outside = places(tmp_path, PATH=f"{tmp_path}/environment/bin")
+    assert python_prefixes(outside).sources == (str(source),)
+    assert find_preset("python", outside).read == (str(source),)
+    assert str(source) not in python_prefixes(outside).prefixes
+    assert python_prefixes(places(tmp_path, PATH=f"{here.workspace}/.venv/bin")).sources == ()
+
+
 def test_node_from_a_version_manager(tmp_path: Path) -> None:
     prefix = tmp_path / "home" / ".nvm" / "versions" / "node" / "v22.1.0"
     program(prefix / "bin" / "node")

@@ -50,6 +50,9 @@ def _agent(attributor: Attributor, process: Process, entry: Entry, attribution: 
     if process.listens and not named:
         reasons.append(f"but it, or an ancestor, listens on {process.listens}, and accepts are not seen in this tier")
         return Origin("unknown", tuple(reasons), f"the traffic on {process.listens}: who connected, and what was sent")
+    if attributor.records_lost:
+        reasons.append("but records were lost, and what came in meanwhile was not seen")
+        return Origin("unknown", tuple(reasons), "the records that were lost")
     if entry.step is None and not entry.first and entry.source is None:
         reasons.append("but who asked for that start was not recorded")
         return Origin("unknown", tuple(reasons), "the log of whoever could reach the control socket")

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from remit.attribution.lineage import Charge, Lineage, Process
-from remit.events import Connect, Event, Exec, Exit, Fork, ProcessEvent, Step
+from remit.events import Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
 from remit.findings import Attribution
 
 TICK = 10_000_000  # nanoseconds in a clock tick of /proc/PID/stat; USER_HZ is 100 on every Linux that we run on
@@ -48,6 +48,7 @@ class Attributor:
     lineage: Lineage = field(default_factory=Lineage)
     history: list[StepRecord] = field(default_factory=list)  # in the order in which they began
     steps: dict[str, StepRecord] = field(default_factory=dict)
+    records_lost: bool = False  # of what happened, on a full disk
     _in_force: dict[str, int] = field(default_factory=dict)  # step -> its index in `history`
     _boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
 
@@ -67,6 +68,8 @@ class Attributor:
             case Connect():
                 self._known(event.process)
                 self.lineage.listened(event)
+            case Loss() if event.steps is not None:
+                self.records_lost = True
         return self.of(event.process) if isinstance(event, ProcessEvent) else None
 
     def of(self, process_id: str) -> Attribution:

@@ -13,9 +13,11 @@ import resource
 from collections.abc import Callable
 from functools import partial
 
+from remit.boundary import mask_mounts
+from remit.boundary.mask_mounts import Cover
 from remit.boundary.observation import trees_around
 from remit.errors import BoundaryError
-from remit.kernel import landlock, process, seccomp
+from remit.kernel import landlock, namespaces, process, seccomp
 from remit.plan import AddressGrant, Limits, PathGrant, Plan
 
 # A wider range is left to the supervisor's tables: one Landlock rule per port would make the ruleset huge.
@@ -30,6 +32,23 @@ def make_expendable() -> None:
             score.write(_OOM_SCORE)
     except OSError:
         pass  # a container may mount /proc read-only; the score is a courtesy, not a wall
+
+
+def cover_paths(covers: tuple[Cover, ...]) -> tuple[int, int] | None:
+    """Mount over what is secret or protected inside granted trees; the namespaces that this made, or None for none.
+
+    Before everything else: it needs the rights over a namespace of one's own, which are dropped next.
+    """
+    if not covers:
+        return None
+    try:
+        mask_mounts.put_up(covers)
+    except OSError as problem:
+        raise BoundaryError(
+            f"cannot cover what is secret or protected inside a granted tree: {problem}",
+            hint="move it out of the granted tree, or grant narrower paths",
+        ) from problem
+    return namespaces.open_own()
 
 
 def drop_privileges() -> None:
@@ -91,13 +110,16 @@ def _restrict(plan: Plan, temporary_directory: str, network: int, ports: dict[in
         return  # the plan carries the wall gap, and nobody gets here without having accepted it
     files = landlock.handled_file_rights(abi)
     if plan.observe:
-        files &= landlock.WRITE  # reading and running are seen, and no scope has to keep them from remit's own
+        files &= landlock.WRITE | landlock.READ_FILE  # listing and running concern nothing of remit's own
     scopes = landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0
     try:
         ruleset = landlock.create_ruleset(files=files, network=network, scopes=scopes, abi_version=abi)
         try:
-            for path in trees_around(plan.outside) if plan.observe else ():
-                _allow(ruleset, PathGrant(path, ("write",), ""), temporary_directory, files)
+            if plan.observe:
+                for path in trees_around((*plan.outside, *plan.hidden)):
+                    _allow_if_there(ruleset, path, landlock.WRITE & files)
+                for path in trees_around(plan.hidden):
+                    _allow_if_there(ruleset, path, landlock.READ_FILE & files)
             for grant in () if plan.observe else plan.files:
                 _allow(ruleset, grant, temporary_directory, files)
             for right, numbers in ports.items():
@@ -121,11 +143,14 @@ def _allow(ruleset: int, grant: PathGrant, temporary_directory: str, handled: in
         rights |= landlock.EXECUTE
     if "write" in grant.access:
         rights |= landlock.WRITE
-    path = grant.path.replace("$TMPDIR", temporary_directory)
+    _allow_if_there(ruleset, grant.path.replace("$TMPDIR", temporary_directory), rights & handled)
+
+
+def _allow_if_there(ruleset: int, path: str, rights: int) -> None:
     try:
-        landlock.allow_path(ruleset, path, rights & handled)
+        landlock.allow_path(ruleset, path, rights)
     except FileNotFoundError:
-        pass  # gone since the plan was made: granting nothing is the narrower wall
+        pass  # gone since it was looked at: granting nothing is the narrower wall
 
 
 def _ports(grants: tuple[AddressGrant, ...]) -> set[int] | None:

@@ -17,6 +17,7 @@ from typing import Any
 from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
+from remit.boundary.masks import NO_MASKS, find_masks
 from remit.boundary.strength import find_gaps, find_walls
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
@@ -25,10 +26,11 @@ from remit.scope.document import Path, Source
 from remit.scope.model import Scope
 from remit.scope.parse import ParsedScope, clause, parse_scope
 from remit.scope.presets import Preset, find_preset
-from remit.scope.values import ValueProblem
+from remit.scope.values import SELF, ValueProblem
 from remit.scope.variables import Places, expand_paths, expand_text, find_places
 
 EVERYWHERE = ("0.0.0.0/0", "::/0")
+LOOPBACK = ("127.0.0.0/8", "::1/128")
 
 
 def compile_scope(
@@ -37,11 +39,14 @@ def compile_scope(
     *,
     places: Places,
     outside: dict[str, str],
+    hidden: dict[str, str] | None = None,
     accept_gaps: Iterable[str] = (),
     sight: str = filters.NORMAL,
     observe: bool = False,
 ) -> Plan:
-    """The plan of a scope on a host. `outside` names our own directories, which no writable tree may touch.
+    """The plan of a scope on a host.
+
+    `outside` names our own directories, which no writable tree may touch, `hidden` those that no granted tree may.
 
     Observing needs full sight, and takes it. Raises ScopeError for what cannot be expressed and BoundaryError for a
     host that cannot run any plan.
@@ -52,6 +57,9 @@ def compile_scope(
             f"this kernel or container has no seccomp user notification: {host.kernel}",
             hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
         )
+    if scope.nested_sandbox == "userns" and host.uid == 0:
+        # What root may write in /proc without a capability changes the whole machine.
+        raise source.error(("nested-sandbox",), "nested-sandbox: not for root: userns", hint="run as a user of its own")
     if scope.otherwise == "record" and not observe:
         raise source.error(
             ("otherwise",),
@@ -61,7 +69,10 @@ def compile_scope(
     sight = filters.FULL if observe else sight
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
-    _refuse_overlap(files, source, outside)
+    _refuse_overlap(files, source, outside, "write", "write into")
+    _refuse_overlap(files, source, hidden or {}, "read", "read")
+    # While observing there is nothing to take back from grants.
+    masks = NO_MASKS if observe else find_masks(files, possible=host.mount_masks)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -84,19 +95,23 @@ def compile_scope(
         landlock_abi=host.landlock_abi,
         files=files.grants,
         secrets=files.secrets,
+        masks=masks.covered,
         connect=_connect(scope, source),
+        udp=_udp(scope, source),
         listen=_listen(scope),
         unix=_unix(scope, source, places),
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine, sight),
+        seccomp=filters.compile_filter(host.machine, filters.SIGHTS[sight], datagrams=bool(scope.network.udp)),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits, observe=observe),
-        gaps=find_gaps(host, files, accepted, sight=sight, observe=observe),
+        walls=find_walls(host, limits, masks, observe=observe),
+        gaps=find_gaps(host, files, masks, accepted, sight=sight),
+        when_full=scope.evidence.when_full,
         sight=sight,
         observe=observe,
-        outside=tuple(sorted({os.path.realpath(path) for path in outside.values()})),
+        outside=_places(outside),
+        hidden=_places(hidden or {}),
     )
 
 
@@ -111,6 +126,7 @@ def main() -> int:
             host_from_json(request["host"]),
             places=find_places(request["workspace"], request["environment"]),
             outside=request["outside"],
+            hidden=request["hidden"],
             accept_gaps=request["accept_gaps"],
             sight=request["sight"],
             observe=request["observe"],
@@ -130,19 +146,23 @@ def error_to_json(problem: RemitError) -> dict[str, Any]:
     return error
 
 
+def _places(ours: dict[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({os.path.realpath(path) for path in ours.values()}))
+
+
 def _canonical(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _refuse_overlap(files: FileGrants, source: Source, outside: dict[str, str]) -> None:
+def _refuse_overlap(files: FileGrants, source: Source, ours: dict[str, str], access: str, do: str) -> None:
     for grant in files.grants:
-        for what, path in outside.items():
+        for what, path in ours.items():
             own = os.path.realpath(path)
-            if "write" in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
+            if access in grant.access and (is_inside(own, grant.path) or is_inside(grant.path, own)):
                 place = next((path for path in source.positions if clause(path) == grant.clause), ())
                 raise source.error(
                     place,
-                    f"{grant.clause}: the agent could write into {what}: {grant.path} and {own}",
+                    f"{grant.clause}: the agent could {do} {what}: {grant.path} and {own}",
                     hint="grant a narrower tree, or move the workspace, or choose another directory for it",
                 )
 
@@ -152,7 +172,32 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
     for index, grant in enumerate(scope.network.connect):
         place: Path = ("network", "connect", index)
         if grant.port[0] == 0:
-            raise source.error((*place, "port"), f"{clause(place)}.port: nothing listens on port 0", hint="1-65535")
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nothing listens on port 0",
+                hint="write 1-65535 for every port",
+            )
+        own = grant.cidr == SELF
+        grants += [AddressGrant(cidr, *grant.port, clause(place), own) for cidr in (LOOPBACK if own else (grant.cidr,))]
+    return tuple(grants)
+
+
+def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+    grants = []
+    for index, grant in enumerate(scope.network.udp):
+        place: Path = ("network", "udp", index)
+        if grant.cidr == SELF:
+            raise source.error(
+                (*place, "cidr"),
+                f"{clause(place)}.cidr: nobody can say whose a UDP port is: self",
+                hint="write an address, such as 127.0.0.1",
+            )
+        if grant.port[0] == 0:
+            raise source.error(
+                (*place, "port"),
+                f"{clause(place)}.port: nobody answers on port 0",
+                hint="write 1-65535 for every port",
+            )
         grants.append(AddressGrant(grant.cidr, *grant.port, clause(place)))
     return tuple(grants)
 
@@ -161,8 +206,14 @@ def _listen(scope: Scope) -> tuple[AddressGrant, ...]:
     return tuple(
         AddressGrant(cidr, *grant.port, clause(("network", "listen", index)))
         for index, grant in enumerate(scope.network.listen)
-        for cidr in ((grant.cidr,) if grant.cidr else EVERYWHERE)
+        for cidr in _listening_networks(grant.cidr)
     )
+
+
+def _listening_networks(cidr: str | None) -> tuple[str, ...]:
+    if cidr == SELF:
+        return LOOPBACK
+    return EVERYWHERE if cidr is None else (cidr,)
 
 
 def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Takes privilege away from the engine: it may read this session's evidence and Python's files, and reach nobody."""
+"""Takes privilege away from engine and notary: both may read Python's files, the engine its evidence, and no more."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from remit.kernel import landlock, process
 
 
-def confine_reader(evidence: Path) -> None:
-    """Confine this process for good. Raises OSError when a wall that the kernel has cannot be put up."""
+def confine_reader(*trees: Path) -> None:
+    """Confine this process for good to reading `trees` and Python's files.
+
+    Raises OSError when a wall that the kernel has cannot be put up.
+    """
     process.drop_capabilities()
     landlock.set_no_new_privileges()
     abi = landlock.abi()
@@ -23,7 +26,7 @@ def confine_reader(evidence: Path) -> None:
         scopes=landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0,
         abi_version=abi,
     )
-    for place in {str(evidence), *sys.path, sys.base_prefix, "/usr/lib", "/lib"}:
+    for place in {*map(str, trees), *sys.path, sys.base_prefix, "/usr/lib", "/lib"}:
         if place and os.path.exists(place):
             landlock.allow_path(ruleset, place, (landlock.READ | landlock.EXECUTE) & files)
     landlock.restrict_self(ruleset)

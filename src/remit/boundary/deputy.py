@@ -1,4 +1,4 @@
-"""The deputy does the agent's connects, binds and listens, under the agent's own scope and with nothing more.
+"""The deputy does the agent's connects, binds, listens and sends, under the agent's own scope and with nothing more.
 
 It is a process beneath Landlock layer one with the agent's uid, and it acts on a descriptor and an address that the
 supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers, because any of them may
@@ -15,7 +15,9 @@ import stat
 import struct
 import threading
 
+from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
+from remit.boundary.sends import send_messages
 from remit.kernel.closing import close_promptly, prepare
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -27,8 +29,9 @@ _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 def serve(channel: socket.socket) -> None:
     """Answer the supervisor's requests until it hangs up.
 
-    A request is {id, do: connect | bind | listen | cancel, address: hex of a struct sockaddr, …} with the socket, and
-    for path-named addresses the agent's directory, as descriptors. The reply is {id, errno, …}.
+    A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
+    socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
+    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -46,6 +49,8 @@ class _Deputy:
         self._channel = channel
         self._lock = threading.Lock()
         self._working: dict[int, socket.socket] = {}
+        self._sending: set[int] = set()
+        self._cancelled: set[int] = set()  # sends whose caller has died
         self._own = OwnSockets()
 
     def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
@@ -53,7 +58,8 @@ class _Deputy:
         if operation == "cancel":
             self._cancel(number)
             return
-        directory = descriptors[1] if len(descriptors) > 1 else None
+        more = descriptors[1:]
+        directory = more[0] if "path" in request else None
         try:
             connection = socket.socket(fileno=descriptors[0])
         except OSError as problem:  # the agent named a descriptor that is no socket
@@ -61,8 +67,8 @@ class _Deputy:
                 os.close(descriptor)
             self._reply(number, {"errno": problem.errno or errno.EIO})
             return
-        if operation == "connect":
-            self._start_connect(number, connection, directory, request)
+        if operation in ("connect", "send"):
+            self._start(number, connection, more, request)
             return
         try:
             if operation == "bind":
@@ -72,8 +78,7 @@ class _Deputy:
         except OSError as problem:
             outcome = {"errno": problem.errno or errno.EIO}
         close_promptly(connection.detach())
-        if directory is not None:
-            os.close(directory)
+        _close(more)
         self._reply(number, outcome)
 
     def _bind(self, connection: socket.socket, directory: int | None, request: Message) -> Message:
@@ -98,32 +103,40 @@ class _Deputy:
             os.close(place)
         return {"errno": error}
 
-    def _start_connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+    def _start(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         with self._lock:
             full = len(self._working) >= WORKERS_MAX
             if not full:
                 self._working[number] = connection
+                if request["do"] == "send":
+                    self._sending.add(number)
         if full:
-            self._turn_away(number, connection, directory)
+            self._turn_away(number, connection, more)
             return
-        worker = threading.Thread(target=self._connect, args=(number, connection, directory, request), daemon=True)
+        worker = threading.Thread(target=self._work, args=(number, connection, more, request), daemon=True)
         try:
             worker.start()
         except RuntimeError:  # no more threads for this user
             with self._lock:
                 del self._working[number]
-            self._turn_away(number, connection, directory)
+                self._sending.discard(number)
+            self._turn_away(number, connection, more)
 
-    def _turn_away(self, number: int, connection: socket.socket, directory: int | None) -> None:
+    def _turn_away(self, number: int, connection: socket.socket, more: tuple[int, ...]) -> None:
         close_promptly(connection.detach())
-        if directory is not None:
-            os.close(directory)
+        _close(more)
         self._reply(number, {"errno": errno.EAGAIN})
 
-    def _connect(self, number: int, connection: socket.socket, directory: int | None, request: Message) -> None:
+    def _work(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         try:
-            if "path" in request:
-                outcome = _connect_path(connection, directory, request, self._own)
+            if request["do"] == "send":
+                outcome = send_messages(connection, request, lambda: number not in self._cancelled)
+            elif "path" in request:
+                outcome = _connect_path(connection, more[0], request, self._own)
+            elif "own" in request:
+                tables, own = more[: request["own"]], frozenset(request["listeners"])
+                error = connect_own(connection, bytes.fromhex(request["address"]), tables, own)
+                outcome = {"errno": error, "refused": error == errno.EACCES}
             else:
                 address = bytes.fromhex(request["address"])
                 outcome = {"errno": socket_call("connect", connection.fileno(), address)}
@@ -136,15 +149,18 @@ class _Deputy:
         connection.close()
         with self._lock:
             del self._working[number]
-        if directory is not None:
-            os.close(directory)
+            self._sending.discard(number)
+            self._cancelled.discard(number)
+        _close(more)
         self._reply(number, outcome)
 
     def _cancel(self, number: int) -> None:
         """The caller died: break its connect off so that the worker is free again."""
         with self._lock:
             connection = self._working.get(number)
-            if connection is not None:
+            if connection is not None and number in self._sending:
+                self._cancelled.add(number)  # others may go on with this socket
+            elif connection is not None:
                 try:
                     connection.shutdown(socket.SHUT_RDWR)
                 except OSError:
@@ -155,7 +171,7 @@ class _Deputy:
             send(self._channel, {"id": number, **outcome})
 
 
-def _connect_path(connection: socket.socket, directory: int | None, request: Message, own: OwnSockets) -> Message:
+def _connect_path(connection: socket.socket, directory: int, request: Message, own: OwnSockets) -> Message:
     """Connect to a path-named socket if this session has bound it or the scope grants its path."""
     path = os.fsencode(request["path"])
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
@@ -174,6 +190,11 @@ def _connect_path(connection: socket.socket, directory: int | None, request: Mes
         return {"errno": 0, "path": resolved, "uncovered": uncovered}
     finally:
         os.close(opened)
+
+
+def _close(descriptors: tuple[int, ...]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def _is_observed(path: str, request: Message) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,8 +46,12 @@ class Rule:
     errno: int | None = None
 
 
-def compile_filter(machine: str, sight: str = NORMAL) -> str:
-    """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it."""
+def compile_filter(machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False) -> str:
+    """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
+
+    `rules` other than RULES are for a test that takes one away. `datagrams`: UDP sockets may exist, so every send whose
+    address the filter cannot see must ask.
+    """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
     try:
@@ -54,7 +59,8 @@ def compile_filter(machine: str, sight: str = NORMAL) -> str:
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        return base64.b64encode(_export(pyseccomp, machine, SIGHTS[sight])).decode()
+        chosen = (*(RULES if rules is None else rules), *(DATAGRAMS if datagrams else ()))
+        return base64.b64encode(_export(pyseccomp, machine, chosen)).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -157,9 +163,24 @@ NETWORK = (
     *_each("sendmmsg", _bits(3, MSG_FASTOPEN)),
 )
 
+# sendmsg keeps its address in memory, and whether there is one.
+DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
+
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
+
+IPPROTO_IP, IPPROTO_IPV6 = 0, 41
+IP_OPTIONS, IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR = 4, 5, 6, 57
+
+# A source route sends packets somewhere else than to the address that was judged (ip(7), ipv6(7)).
+ROUTES = (
+    Rule("setsockopt", (_equal(1, IPPROTO_IP), _equal(2, IP_OPTIONS))),
+    *(
+        Rule("setsockopt", (_equal(1, IPPROTO_IPV6), _equal(2, option)))
+        for option in (IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR)
+    ),
+)
 
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
@@ -202,7 +223,7 @@ DANGEROUS = tuple(
     )
 )
 
-_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *SOCKETS, *NETWORK, *NARROW, *NEIGHBOURS, *DANGEROUS)
+_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *SOCKETS, *NETWORK, *ROUTES, *NARROW, *NEIGHBOURS, *DANGEROUS)
 
 RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *OPENS)
 FULL_RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *EVERY_OPEN, *CHANGES)
@@ -237,7 +258,7 @@ def _architecture(pyseccomp: Any, machine: str) -> int:
     return value
 
 
-def _export(pyseccomp: Any, machine: str, rules: tuple[Rule, ...]) -> bytes:
+def _export(pyseccomp: Any, machine: str, rules: Sequence[Rule]) -> bytes:
     # Level 5 knows user notification. Set, not probed: the bytes must not depend on where they are compiled.
     pyseccomp.set_api(5)
     compiled = pyseccomp.SyscallFilter(pyseccomp.ALLOW)

@@ -29,6 +29,7 @@ class FileGrants:
     grants: tuple[PathGrant, ...]
     secrets: tuple[str, ...]
     protected: tuple[str, ...]
+    protected_links: tuple[str, ...]  # links on the way to what is protected
     missing: tuple[str, ...]
 
 
@@ -36,7 +37,9 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
     """The scope's and the presets' grants; raises ScopeError for what no wall can express."""
     _check_workspace(places)
     secrets = tuple(_resolved(p) for p in _listed(scope.files.secrets, ("files", "secrets"), source, places))
-    protected = tuple(_resolved(p) for p in _listed(scope.files.protect, ("files", "protect"), source, places))
+    named = _listed(scope.files.protect, ("files", "protect"), source, places)
+    protected = tuple(_resolved(path) for path in named)
+    links = tuple(dict.fromkeys(link for path in named for link in _links(path)))
     grants: list[PathGrant] = []
     missing: list[str] = []
     for kind, access in _KINDS:
@@ -51,9 +54,12 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
                 grants.append(_own_grant(path, access, location, source, places, scope, secrets))
     if scope.devices.gpu == "all":
         grants += [PathGrant(path, ("read", "write"), "devices.gpu") for path in gpu_nodes()]
+    if scope.nested_sandbox == "userns":
+        # Identity maps of a new user namespace are files in /proc of processes that do not exist yet.
+        grants.append(PathGrant("/proc", ("read", "write"), "nested-sandbox"))
     extra = [grant for preset in presets for grant in _preset_grants(preset, places, secrets)]
     grants += _without_repeats(extra, grants)
-    return FileGrants(tuple(grants), secrets, protected, tuple(missing))
+    return FileGrants(tuple(grants), secrets, protected, links, tuple(missing))
 
 
 def preset_grants(preset: Preset, places: Places) -> tuple[PathGrant, ...]:
@@ -99,6 +105,17 @@ def _listed(texts: list[str], location: Path, source: Source, places: Places) ->
 
 def _resolved(path: str) -> str:
     return path if is_inside(path, TEMPORARY) else os.path.realpath(path)
+
+
+def _links(path: str) -> list[str]:
+    """The links that lead from `path` to what it means, each where it really lies."""
+    found: list[str] = []
+    place = ""
+    for name in [] if is_inside(path, TEMPORARY) else path.strip("/").split("/"):
+        place = f"{os.path.realpath(place or '/').rstrip('/')}/{name}"
+        if os.path.islink(place):
+            found.append(place)
+    return found
 
 
 def _is_missing(path: str, kind: str, location: Path, source: Source) -> bool:

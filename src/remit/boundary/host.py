@@ -22,6 +22,8 @@ class Host:
     kernel: str  # release, for people; nothing is decided by it
     machine: str
     uid: int
+    # A mount namespace of the session's own. Trying costs more than all the rest, so only a plan that needs it asks.
+    mount_masks: bool = False
 
 
 def find_host() -> Host:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from remit.boundary import zygote
+from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
 from remit.kernel import process, seccomp
 from remit.plan import Plan
-from remit.protocol import Receiver
+from remit.protocol import Message, Receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,8 @@ class Boundary:
     channel: socket.socket
     receiver: Receiver
     deputy_channel: socket.socket
+    attempts: list[Message]  # outcomes of those that were made before the filter went on
+    namespaces: tuple[int, ...] = ()  # user and mount, when paths are masked
 
 
 def remember_dispositions() -> dict[int, Any]:
@@ -44,6 +47,7 @@ def start_boundary(
     plan: Plan,
     temporary_directory: str,
     dispositions: Mapping[int, Any],
+    covers: tuple[Cover, ...] = (),
     *,
     before_zygote: Callable[[], None] = lambda: None,
 ) -> Boundary:
@@ -53,7 +57,7 @@ def start_boundary(
     pid = os.fork()
     if pid == 0:
         before_zygote()
-        zygote.run(plan, temporary_directory, inner_channel, inner_deputy_channel, dispositions)
+        zygote.run(plan, temporary_directory, inner_channel, inner_deputy_channel, dispositions, covers)
     inner_channel.close()
     inner_deputy_channel.close()
     process.set_dumpable(False)
@@ -62,7 +66,7 @@ def start_boundary(
     if greeting is None or "failed" in greeting:
         message = "the boundary ended before it was up" if greeting is None else str(greeting["failed"])
         raise BoundaryError(message, hint=None if greeting is None else greeting["hint"])
-    (listener,) = receiver.take_descriptors(1)
+    listener, *own = receiver.take_descriptors(int(greeting["descriptors"]))
     synchronous = seccomp.set_sync_wake_up(listener)
     return Boundary(
         pid,
@@ -73,4 +77,6 @@ def start_boundary(
         channel,
         receiver,
         deputy_channel,
+        greeting["attempts"],
+        tuple(own),
     )

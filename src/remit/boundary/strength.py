@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Container, Iterable
 
-from remit.boundary.grants import FileGrants, is_inside
+from remit.boundary.grants import FileGrants
 from remit.boundary.host import Host
-from remit.plan import Gap, Limits, PathGrant, Wall
+from remit.boundary.masks import Masks, is_covered
+from remit.plan import Gap, Limits, Wall
 from remit.scope.gaps import GAPS
 
 KERNEL, SUPERVISOR, POLLED = "kernel", "supervisor", "polled"
@@ -19,11 +19,12 @@ OBSERVED = frozenset({
 })  # fmt: skip
 
 
-def find_walls(host: Host, limits: Limits, *, observe: bool = False) -> tuple[Wall, ...]:
+def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = False) -> tuple[Wall, ...]:
     """The walls of this plan on this host; while observing, those that hang on grants are not held."""
     abi = host.landlock_abi
     walls = [
         ("files", KERNEL, abi >= 1),
+        ("masks", KERNEL, bool(masks.covered)),
         ("tcp", KERNEL, abi >= 4),
         ("device-ioctl", KERNEL, abi >= 5),
         ("signals", KERNEL, abi >= 6),
@@ -48,22 +49,24 @@ def find_walls(host: Host, limits: Limits, *, observe: bool = False) -> tuple[Wa
 
 
 def find_gaps(
-    host: Host, files: FileGrants, accepted: Container[str], *, sight: str = "normal", observe: bool = False
+    host: Host, files: FileGrants, masks: Masks, accepted: Container[str], *, sight: str = "normal"
 ) -> tuple[Gap, ...]:
     """The gaps of this plan on this host, wall gaps first."""
     found: dict[str, tuple[str, ...]] = {}
     for name in _missing_rights(host.landlock_abi):
         found[name] = ()
-    secrets = [s for s in files.secrets if _readable(s) and _covering(s, files.grants, "read")]
-    if secrets and not observe:
-        found["secret-inside-grant"] = tuple(secrets)
-    protected = [p for p in files.protected if _covering(p, files.grants, "write")]
-    if protected and not observe:
-        found["protected-inside-grant"] = tuple(protected)
+    if masks.open_secrets:
+        found["secret-inside-grant"] = masks.open_secrets
+    if masks.open_protected:
+        found["protected-inside-grant"] = masks.open_protected
     found["metadata-unwalled"] = ()
-    if _covering("/dev/pts", files.grants, "write"):
+    if is_covered("/proc", files.grants, "read"):
+        found["proc-readable"] = ()
+    if is_covered("/proc", files.grants, "write"):
+        found["proc-writable"] = ()
+    if is_covered("/dev/pts", files.grants, "write"):
         found["terminals-shared"] = ()
-    if _covering("/dev/shm", files.grants, "write"):
+    if is_covered("/dev/shm", files.grants, "write"):
         found["shared-memory-shared"] = ()
     if sight == "normal":
         found["reads-unseen"] = ()
@@ -90,19 +93,3 @@ def _missing_rights(abi: int) -> Iterable[str]:
     for name, needed in (("network-unwalled", 4), ("signals-unwalled", 6), ("abstract-sockets-unwalled", 6)):
         if abi < needed:
             yield name
-
-
-def _covering(path: str, grants: Iterable[PathGrant], access: str) -> bool:
-    return any(access in grant.access and is_inside(path, grant.path) for grant in grants)
-
-
-def _readable(path: str) -> bool:
-    """Whether plain permissions leave a secret open to this user; what is not there has nothing to lose."""
-    try:
-        status = os.stat(path)
-    except PermissionError:
-        return False  # a directory above it refuses
-    except OSError:
-        return False
-    # An owner who is refused by the mode can change the mode.
-    return status.st_uid == os.getuid() or os.access(path, os.R_OK)

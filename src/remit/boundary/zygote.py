@@ -7,14 +7,20 @@ terminal session, so that job control works for what it starts, and ignores the 
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
 import socket
+import stat
+import threading
 from collections.abc import Mapping
 from typing import Any
 
+from remit.attempts import quick
+from remit.attempts.attempt import Outside
 from remit.boundary import apply, deputy
+from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
 from remit.kernel import process
 from remit.plan import Plan
@@ -32,29 +38,37 @@ def run(
     channel: socket.socket,
     deputy_channel: socket.socket,
     dispositions: Mapping[int, Any],
+    covers: tuple[Cover, ...] = (),
 ) -> None:
     """Put up the walls, fork the deputy between the layers, hand over the listener, then serve. Never returns.
 
-    The first message on `channel` is {ready, deputy, killable} with the listener, or {failed, hint}.
+    The first message on `channel` is {ready, deputy, killable, attempts} with the listener, and the namespaces where
+    there are covers, or {failed, hint}.
     """
     supervisor = os.getppid()
     try:
         for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         apply.make_expendable()
+        own = apply.cover_paths(covers) or ()
         process.set_dumpable(False)
         process.die_with_parent(signal.SIGKILL, supervisor)
         process.set_name("remit-zygote")
-        process.close_other_descriptors({channel.fileno(), deputy_channel.fileno()})
+        process.close_other_descriptors({channel.fileno(), deputy_channel.fileno(), *own})
         apply.drop_privileges()
         apply.restrict_deputy_layer(plan, temporary_directory)
         deputy_pid = os.fork()
         if deputy_pid == 0:
+            for descriptor in own:
+                os.close(descriptor)
             _become_deputy(channel, deputy_channel)
         deputy_channel.close()
         apply.restrict_agent_layer(plan, temporary_directory)
+        tried = quick.try_before_filter()
         children = _ChildSignal()
         apply.set_limits(plan)
+        # Put up in one thread, for the filter may ask about handing over descriptors, and nobody has its listener yet.
+        handing_over = _HandOver(channel)
         listener, killable = apply.install_filter(plan)
     except BoundaryError as problem:
         send(channel, {"failed": problem.message, "hint": problem.hint})
@@ -62,12 +76,36 @@ def run(
     except Exception as problem:
         send(channel, {"failed": f"cannot set up the boundary: {problem}", "hint": None})
         os._exit(1)
-    send(channel, {"ready": True, "deputy": deputy_pid, "killable": killable, "descriptors": 1}, (listener,))
-    os.close(listener)
+    handed = (listener, *own)
+    ready = {"ready": True, "deputy": deputy_pid, "killable": killable, "attempts": tried}
+    handing_over.send(ready, handed)
+    for descriptor in handed:
+        os.close(descriptor)
     try:
-        _serve(channel, children, dispositions)
+        _serve(channel, children, dispositions, temporary_directory, masked=bool(covers))
     finally:
         os._exit(0)
+
+
+class _HandOver:
+    """A thread that is beneath every wall but the filter, which holds the thread that installs it. Sends once."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._message: tuple[Message, tuple[int, ...]] | None = None
+        self._ready = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def send(self, message: Message, descriptors: tuple[int, ...]) -> None:
+        self._message = ({**message, "descriptors": len(descriptors)}, descriptors)
+        self._ready.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        self._ready.wait()
+        if self._message is not None:
+            send(self._channel, *self._message)
 
 
 def _become_deputy(channel: socket.socket, deputy_channel: socket.socket) -> None:
@@ -101,7 +139,14 @@ class _ChildSignal:
             pass
 
 
-def _serve(channel: socket.socket, children: _ChildSignal, dispositions: Mapping[int, Any]) -> None:
+def _serve(
+    channel: socket.socket,
+    children: _ChildSignal,
+    dispositions: Mapping[int, Any],
+    temporary_directory: str,
+    *,
+    masked: bool,
+) -> None:
     receiver = Receiver(channel)
     spawns: dict[int, int] = {}
     poller = select.poll()
@@ -116,8 +161,38 @@ def _serve(channel: socket.socket, children: _ChildSignal, dispositions: Mapping
             if not receiver.read():
                 return
             while (request := receiver.next()) is not None:
+                if "attempts" in request:
+                    _attempt(channel, request, temporary_directory)
+                    continue
                 streams = receiver.take_descriptors(int(request["descriptors"]))
-                _spawn(channel, request, streams, spawns, dispositions)
+                _spawn(channel, request, streams, spawns, dispositions, masked)
+
+
+def _attempt(channel: socket.socket, request: Message, temporary_directory: str) -> None:
+    """Have a child make the quick attempts, once the supervisor has been told its pid; pass on what it says."""
+    gate, opener = os.pipe2(os.O_CLOEXEC)
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.close(opener)
+            os.read(gate, 1)
+            # The supervisor must be able to read what is asked. No program of the agent's is there yet that could, too.
+            process.set_dumpable(True)
+            outside = Outside(**request["outside"])
+            os.write(writer, json.dumps(quick.try_inside(request["attempts"], outside, temporary_directory)).encode())
+        finally:
+            os._exit(0)
+    os.close(writer)
+    send(channel, {"attempting": pid})
+    os.write(opener, b"\n")
+    said = b""
+    while piece := os.read(reader, 65536):
+        said += piece
+    os.waitpid(pid, 0)
+    for number in (gate, opener, reader):
+        os.close(number)
+    send(channel, {"attempted": json.loads(said) if said else []})
 
 
 def _spawn(
@@ -126,19 +201,20 @@ def _spawn(
     streams: tuple[int, ...],
     spawns: dict[int, int],
     dispositions: Mapping[int, Any],
+    masked: bool,
 ) -> None:
     """Fork one program. It waits for a byte until the supervisor has been told its pid, so that its first question
     never comes from a stranger."""
     reader, writer = os.pipe2(os.O_CLOEXEC)
     try:
-        pid = os.fork()
+        pid = _fork()
     except OSError as problem:
         pid = -1
         send(channel, {"refused": request["id"], "errno": problem.errno})
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
-        _execute(request, streams, dispositions)
+        _execute(request, streams, dispositions, masked)
     os.close(reader)
     if pid > 0:
         spawns[pid] = request["id"]
@@ -149,7 +225,16 @@ def _spawn(
         os.close(number)
 
 
-def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any]) -> None:
+def _fork() -> int:
+    """fork(2) is a question; until the supervisor has received it, SIGCHLD interrupts it (seccomp_unotify(2))."""
+    while True:
+        try:
+            return os.fork()
+        except InterruptedError:
+            continue
+
+
+def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any], masked: bool) -> None:
     """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns.
 
     Until the exec this process holds a copy of the caller's memory, credentials of its environment included. So it
@@ -163,6 +248,8 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
             os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
+        if masked:
+            _refuse_directories()
         os.chdir(request["directory"])
         for number, disposition in dispositions.items():
             signal.signal(number, disposition)
@@ -173,11 +260,22 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
             raise FileNotFoundError("not found")
         os.execve(program, request["arguments"], request["environment"])
     except OSError as problem:
-        os.write(2, os.fsencode(f"remit: cannot run {name}: {problem.strerror or problem}\n"))
+        where = f" in {problem.filename}" if problem.filename == request["directory"] else ""
+        os.write(2, os.fsencode(f"remit: cannot run {name}{where}: {problem.strerror or problem}\n"))
     except Exception as problem:
         os.write(2, os.fsencode(f"remit: cannot run {name}: {problem}\n"))
     finally:
         os._exit(status)
+
+
+def _refuse_directories() -> None:
+    """A directory that was opened outside leads beneath the mounts that cover secrets in here."""
+    for number in (0, 1, 2):
+        try:
+            if stat.S_ISDIR(os.fstat(number).st_mode):
+                raise RuntimeError(f"descriptor {number} is a directory, which leads beneath the session's masks")
+        except OSError:
+            continue  # closed
 
 
 def _find_program(name: str, path: str) -> str | None:

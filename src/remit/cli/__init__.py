@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from remit import __version__
-from remit.errors import RemitError, UsageError
+from remit.errors import RemitError, UsageError, one_line
 
 COMMANDS = {
     "run": ("remit.cli.run", "run a command inside its scope"),
@@ -23,11 +23,15 @@ COMMANDS = {
     "resume": ("remit.cli.resume", "let a frozen session go on"),
     "report": ("remit.cli.report", "say what was tried, what held, and who did it"),
     "replay": ("remit.cli.replay", "recompute the findings from the evidence and compare"),
-    "verify": ("remit.cli.verify", "check the evidence's hash chain"),
+    "verify": ("remit.cli.verify", "check the evidence's hash chain and signatures"),
+    "key": ("remit.cli.key", "print the public key that evidence is signed with"),
     "scope": ("remit.cli.scope", "check, explain, or print the schema of scope files"),
+    "doctor": ("remit.cli.doctor", "say what this machine can enforce, and prove each wall from inside"),
     "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
     "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }
+
+_LONGEST_ERROR = 8000
 
 
 def entry() -> None:
@@ -62,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader of our output went away (`remit report | head`); Python would complain again at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except KeyboardInterrupt:
+        return 130  # as a shell has it
 
 
 def command_parser(name: str) -> argparse.ArgumentParser:
@@ -80,9 +86,10 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 
 def print_error(problem: RemitError) -> None:
-    print(f"remit: {problem.message}", file=sys.stderr)
+    # Paths and other people's words are in these, and this may be a terminal.
+    print(f"remit: {one_line(problem.message, _LONGEST_ERROR)}", file=sys.stderr)
     if problem.hint:
-        print(f"hint: {problem.hint}", file=sys.stderr)
+        print(f"hint: {one_line(problem.hint, _LONGEST_ERROR)}", file=sys.stderr)
 
 
 def _run_command(name: str, words: list[str]) -> int:

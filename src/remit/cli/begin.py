@@ -1,40 +1,49 @@
-"""The first thing a session does: name itself, make its evidence directory and start its engine.
+"""The first thing a session does: name itself, make its evidence directory and start its engine and its notary.
 
-The engine is forked before the supervisor's modules are even imported, so that it loads its detectors on another core
-meanwhile and a short command does not wait for it. This module therefore imports next to nothing.
+Both are forked before the supervisor's modules are even imported, so that they load what they need on another core
+meanwhile and a short command does not wait for them. This module therefore imports next to nothing.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
-from remit.errors import EvidenceError
-from remit.evidence.locate import sessions_root
+from remit.errors import EvidenceError, RemitError
+from remit.evidence.locate import notary_key, sessions_root
 
 
 class Begun(NamedTuple):
-    """A session that has a name, a directory and an engine, and nothing running yet."""
+    """A session that has a name, a directory, an engine and a notary, and no agent yet."""
 
     session: str
     evidence: Path
     engine: int
     doorbell: int
     output: int
+    notary: int
+    heads: int
+    signatures: int
 
     def cancel(self) -> None:
         """Undo: the session could not be started, so it leaves nothing behind."""
-        os.kill(self.engine, signal.SIGKILL)
-        os.waitpid(self.engine, 0)
-        os.close(self.doorbell)
-        os.close(self.output)
+        for child in (self.engine, self.notary):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        self.close()
         try:
             self.evidence.rmdir()
         except OSError:
             pass  # the supervisor got as far as recording something: that stays
+
+    def close(self) -> None:
+        """Let go of the pipes, which are the supervisor's."""
+        for number in (self.doorbell, self.output, self.heads, self.signatures):
+            os.close(number)
 
 
 def begin_session(evidence: Path | None) -> Begun:
@@ -54,22 +63,19 @@ def begin_session(evidence: Path | None) -> Begun:
         _run_engine(directory, bell_reader, output_writer)
     os.close(bell_reader)
     os.close(output_writer)
-    return Begun(session, directory, engine, bell_writer, output_reader)
+    heads_reader, heads_writer = os.pipe2(os.O_CLOEXEC)
+    signatures_reader, signatures_writer = os.pipe2(os.O_CLOEXEC)
+    notary = os.fork()
+    if notary == 0:
+        _run_notary(heads_reader, signatures_writer)
+    os.close(heads_reader)
+    os.close(signatures_writer)
+    return Begun(session, directory, engine, bell_writer, output_reader, notary, heads_writer, signatures_reader)
 
 
-def _run_engine(evidence: Path, doorbell: int, output: int) -> None:
+def _run_engine(evidence: Path, doorbell: int, output: int) -> NoReturn:
     try:
-        for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
-            signal.signal(ignored, signal.SIG_IGN)
-        os.setsid()
-        from remit.kernel import process
-
-        process.set_dumpable(False)
-        process.set_name("remit-engine")
-        null = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-        process.close_other_descriptors({doorbell, output})
+        _stand_alone("remit-engine", {doorbell, output})
         from remit.boundary.confine import confine_reader
         from remit.engine.follow import follow
 
@@ -77,3 +83,38 @@ def _run_engine(evidence: Path, doorbell: int, output: int) -> None:
         follow(evidence, doorbell, output)
     finally:
         os._exit(0)
+
+
+def _run_notary(heads: int, signatures: int) -> NoReturn:
+    """The key is read while this process still may; what is not ours is imported only when it no longer may."""
+    try:
+        _stand_alone("remit-notary", {heads, signatures})
+        from remit.boundary.confine import confine_reader
+        from remit.evidence.keys import read_or_make_key
+
+        try:
+            key = read_or_make_key(notary_key())
+            confine_reader()
+            from remit.evidence.notary import serve
+
+            serve(key, heads, signatures)
+        except Exception as problem:
+            reason = problem.message if isinstance(problem, RemitError) else repr(problem)
+            os.write(signatures, json.dumps({"failed": reason}).encode("ascii") + b"\n")
+    finally:
+        os._exit(0)
+
+
+def _stand_alone(name: str, keep: set[int]) -> None:
+    """A process of its own: unreadable to this user's others, away from the terminal, with two pipes and no more."""
+    for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
+        signal.signal(ignored, signal.SIG_IGN)
+    os.setsid()
+    from remit.kernel import process
+
+    process.set_dumpable(False)
+    process.set_name(name)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    process.close_other_descriptors(keep)

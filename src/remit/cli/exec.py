@@ -4,16 +4,24 @@ examples:
   remit exec --step call_7 --tool bash -- make test
   remit exec --session 20260101T120000-1a2b3c4d --step call_8 -- bash -c 'ls'
 
-The step begins when the command starts and ends with it. The exit status is the command's.
+The step begins when the command starts and ends with it, or with this process. Signals are passed on to the command.
+
+exit status: the command's, and 128+n when signal n killed it; 2 when no such session runs, when it is frozen, or when
+the step's id was used before; 125 when the session ended before the command did.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import signal
+from typing import Any
 
 from remit.cli.client import Client
 from remit.errors import RemitError, UsageError
+from remit.evidence.locate import name_of
+
+_FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,22 +39,32 @@ def run(options: argparse.Namespace) -> int:
     client = Client(options.session)
     mark = {"do": "step", "step": options.step, "tool": options.tool, "phase": options.phase}
     client.ask({**mark, "mark": "begin", "arguments": {"command": command}})
-    try:
-        spawn = client.ask(
-            {
-                "do": "spawn",
-                "step": options.step,
-                "arguments": command,
-                "environment": None,
-                "directory": os.getcwd(),
-                "new_session": True,
-            },
-            (0, 1, 2),
-        )
-        status = client.wait_for_end(spawn)
-    finally:
-        client.ask({**mark, "mark": "end"})
+    spawn = client.ask(
+        {
+            "do": "spawn",
+            "step": options.step,
+            "arguments": command,
+            "environment": None,
+            "directory": os.getcwd(),
+            "new_session": True,
+        },
+        (0, 1, 2),
+    )
+    _pass_on_signals(client, spawn)
+    status = client.wait_for_end(spawn)
     if status is None:
-        raise RemitError("the session ended before the command did", hint=f"remit report {client.evidence}")
+        raise RemitError("the session ended before the command did", hint=f"remit report {name_of(client.evidence)}")
+    client.ask({**mark, "mark": "end"})
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
+
+
+def _pass_on_signals(client: Client, spawn: int) -> None:
+    """The command is in a terminal session of its own, so Ctrl-C reaches us alone."""
+
+    def forward(number: int, frame: Any) -> None:
+        client.tell({"do": "signal", "spawn": spawn, "signal": number})
+
+    for number in _FORWARDED:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, forward)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from remit.boundary.launch import remember_dispositions
+from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
 from remit.cli import supervise
 from remit.cli.begin import Begun
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
@@ -41,6 +42,7 @@ class Request:
     accept_gaps: tuple[str, ...] = ()
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
+    despite_open_walls: bool = False  # for the doctor, which is asked what is open
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,21 @@ class Ended:
     ended_by: str
     severities: tuple[str, ...]
     denials: int
+    unsigned: str | None  # why the evidence is not signed to its end
 
 
 class Launched:
     """A session under way; `wait` for its end."""
 
-    def __init__(self, begun: Begun, temporary: Path, supervisor: int, channel: socket.socket) -> None:
+    def __init__(
+        self, begun: Begun, temporary: Path, placeholders: list[str], supervisor: int, channel: socket.socket
+    ) -> None:
         self.session = begun.session
         self.evidence = begun.evidence
         self._engine = begun.engine
+        self._notary = begun.notary
         self._temporary = temporary
+        self._placeholders = placeholders
         self._supervisor = supervisor
         self._channel = channel
 
@@ -77,7 +84,7 @@ class Launched:
             while message is not None and "frozen" in message:
                 # Said even on a terminal that the agent shares: otherwise it would only seem to hang.
                 print(
-                    f"remit: everything is frozen by the verdict on {message['frozen']}\n"
+                    f"remit: everything is frozen by {message['frozen']}\n"
                     f"hint: remit resume --session {name}, or remit stop --kill --session {name}",
                     file=sys.stderr,
                     flush=True,
@@ -96,9 +103,11 @@ class Launched:
             if "failed" in message:
                 raise _rebuild(message)
         finally:
+            remove_placeholders(self._placeholders)  # the supervisor has done so, unless it died
             shutil.rmtree(self._temporary, ignore_errors=True)
             _reap(self._supervisor)
             _reap(self._engine)
+            _reap(self._notary)
         return Ended(
             self.session,
             self.evidence,
@@ -107,6 +116,7 @@ class Launched:
             message["ended_by"],
             tuple(message["severities"]),
             message["denials"],
+            message["unsigned"],
         )
 
 
@@ -119,6 +129,7 @@ def launch(request: Request, begun: Begun) -> Launched:
         own = tuple(sorted({*request.plan.outside, os.path.realpath(begun.evidence)}))
         request = replace(request, plan=replace(request.plan, outside=own))
     temporary = _temporary_directory(begun.session)
+    placeholders = _make_placeholders(request.plan, temporary)
     dispositions = remember_dispositions()
     process.set_child_subreaper()
     outside, inside = socket.socketpair()
@@ -126,16 +137,20 @@ def launch(request: Request, begun: Begun) -> Launched:
     if supervisor == 0:
         outside.close()
         supervise.main(
-            request=request, begun=begun, temporary_directory=str(temporary), dispositions=dispositions, channel=inside
+            request=request,
+            begun=begun,
+            temporary_directory=str(temporary),
+            dispositions=dispositions,
+            channel=inside,
+            placeholders=placeholders,
         )
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
-    os.close(begun.doorbell)
-    os.close(begun.output)
+    begun.close()
     inside.close()
     if request.harness is not None:
         request.harness.close()
-    return Launched(begun, temporary, supervisor, outside)
+    return Launched(begun, temporary, placeholders, supervisor, outside)
 
 
 def _check_gaps(request: Request) -> None:
@@ -182,6 +197,17 @@ def _temporary_directory(session: str) -> Path:
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
 
 
+def _make_placeholders(plan: Plan, temporary: Path) -> list[str]:
+    try:
+        return make_placeholders(plan.masks, str(temporary))
+    except OSError as problem:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise BoundaryError(
+            f"cannot keep the place of a protected path: {problem.filename}: {problem.strerror}",
+            hint="make its directory writable, or take the path out of files.protect",
+        ) from problem
+
+
 def _forward_signals(channel: socket.socket) -> None:
     """Ctrl-C and Ctrl-\\ reach the agent from the terminal; what is sent to us alone is passed on."""
     for number in (signal.SIGINT, signal.SIGQUIT):
@@ -216,7 +242,7 @@ def _kill_orphans() -> None:
 
 
 def _reap(child: int) -> None:
-    """The engine ends at the end record, or when the supervisor's end of its doorbell is gone."""
+    """Engine and notary end when the supervisor's ends of their pipes are gone."""
     try:
         os.waitpid(child, 0)
     except ChildProcessError:

@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 
+from remit.cli.client import is_running
 from remit.evidence.locate import find_evidence
 from remit.report.summary import build_report
 from remit.report.text import render_text
@@ -23,6 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the report."""
-    report = build_report(find_evidence(options.evidence))
+    evidence = find_evidence(options.evidence)
+    report = build_report(evidence, running=is_running(evidence))
     sys.stdout.write(render_text(report) if options.format == "text" else json.dumps(report, indent=2) + "\n")
     return 0

@@ -27,6 +27,7 @@ from remit.evidence.locate import name_of, sessions_root
 
 if TYPE_CHECKING:
     from remit.cli.launcher import Ended
+    from remit.cli.report_place import ReportPlace
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 
@@ -70,6 +71,7 @@ def run(options: argparse.Namespace) -> int:
     if not command:
         raise UsageError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
     labels = parse_labels(options.label)
+    place = _report_place(options)
     begun = begin_session(options.evidence)
     # Imported only now: the engine loads meanwhile.
     from remit.boundary.cache import load_plan
@@ -97,8 +99,8 @@ def run(options: argparse.Namespace) -> int:
         begun.cancel()
         raise
     ended = launched.wait()
-    if options.report is not None:
-        _write_report(ended, options.report)
+    if place is not None:
+        _write_report(ended, place)
     _notice(ended)
     return exit_status(ended, options.fail_on)
 
@@ -107,7 +109,7 @@ def exit_status(ended: Ended, fail_on: str) -> int:
     """What `remit run` returns for a session that ended so."""
     if ended.ended_by.startswith("verdict"):
         return EXIT_VERDICT
-    if ended.ended_by.startswith("compute."):
+    if ended.ended_by.startswith(("compute.", "evidence.")):
         return EXIT_BUDGET
     if fail_on != "never":
         threshold = SEVERITIES.index(fail_on)
@@ -132,24 +134,38 @@ def parse_labels(words: list[str]) -> dict[str, str]:
     return labels
 
 
-def _write_report(ended: Ended, path: Path) -> None:
+def _report_place(options: argparse.Namespace) -> ReportPlace | None:
+    if options.report is None:
+        return None
+    from remit.cli.report_place import ReportPlace
+
+    return ReportPlace(options.report, options.workspace or Path.cwd())
+
+
+def _write_report(ended: Ended, place: ReportPlace) -> None:
+    """A report that cannot be written is a line on stderr: the status stays the command's."""
     # Imported late: the agent has long run when a report is wanted.
     import json
 
     from remit.report.summary import build_report
 
     try:
-        path.write_text(json.dumps(build_report(ended.evidence), indent=2) + "\n", encoding="utf-8")
-    except OSError as problem:
-        raise RemitError(f"cannot write the report {path}: {problem.strerror}") from problem
+        place.write(json.dumps(build_report(ended.evidence), indent=2) + "\n")
+    except (OSError, RemitError) as problem:
+        reason = problem.strerror if isinstance(problem, OSError) else problem
+        print(
+            f"remit: cannot write the report {place.path}: {reason}\n"
+            f"hint: remit report {name_of(ended.evidence)} --format json > FILE",
+            file=sys.stderr,
+        )
 
 
 def _notice(ended: Ended) -> None:
-    """One line on stderr, unless it is a terminal that the command shares: then the report has it."""
-    if os.isatty(2):
-        return
+    """One line on stderr. On a terminal that the command shared, findings are left to the report, but not the end."""
+    if ended.unsigned is not None:
+        print(f"remit: evidence is not signed to its end: {ended.unsigned}", file=sys.stderr)
     parts = []
-    if ended.severities:
+    if ended.severities and (ended.exit_source == "remit" or not os.isatty(2)):
         parts.append(f"{len(ended.severities)} finding{'s' if len(ended.severities) > 1 else ''}")
     if ended.exit_source == "remit":
         parts.append(f"ended by {ended.ended_by}")

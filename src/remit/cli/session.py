@@ -51,6 +51,7 @@ def _host(harness: socket.socket, options: dict[str, Any]) -> dict[str, Any]:
             accept_gaps=tuple(options["accept_gaps"]),
             task=options["task"],
             harness=harness,
+            despite_open_walls=bool(options.get("despite_open_walls")),
         )
         launched = launch(request, begun)
     except BaseException:

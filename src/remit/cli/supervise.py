@@ -12,14 +12,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from remit import __version__
+from remit.attempts.quick import CHOSEN, OBSERVING
 from remit.boundary.launch import Boundary, start_boundary
-from remit.errors import RemitError
+from remit.boundary.mask_mounts import lay_out, remove_placeholders
+from remit.errors import BoundaryError, RemitError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import proc, process
+from remit.kernel import files, proc, process
 from remit.plan import Plan
 from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
+from remit.supervisor.notary_pipe import NotaryPipe
+from remit.supervisor.proof import failures
 
 if TYPE_CHECKING:
     from remit.cli.begin import Begun
@@ -44,14 +49,16 @@ def main(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> None:
-    """Run one session and exit. Never returns."""
+    """Run one session and exit. Never returns. `placeholders` are taken back at its end."""
     try:
-        message = _supervise(request, begun, temporary_directory, dispositions, channel)
+        message = _supervise(request, begun, temporary_directory, dispositions, channel, placeholders)
     except RemitError as problem:
         message = {"failed": problem.message, "hint": problem.hint, "exit_status": problem.exit_status}
     except Exception as problem:
         message = {"failed": f"the supervisor failed: {problem!r}", "hint": None, "exit_status": 125}
+    remove_placeholders(placeholders)
     try:
         channel.setblocking(True)
         send(channel, message)
@@ -65,23 +72,28 @@ def _supervise(
     temporary_directory: str,
     dispositions: Mapping[int, Any],
     channel: socket.socket,
+    placeholders: list[str],
 ) -> dict[str, Any]:
     gc.enable()
     launcher = os.getppid()
     engine = EnginePipe(begun.doorbell, begun.output)
+    notary = NotaryPipe(begun.heads, begun.signatures)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     process.set_child_subreaper()
     process.set_name("remit-supervisor")
-    writer = EvidenceWriter(begun.evidence)
-    boundary = start_boundary(request.plan, temporary_directory, dispositions)
+    writer = EvidenceWriter(begun.evidence, files.allocate)
+    covers = lay_out(request.plan.masks, temporary_directory)
+    boundary = start_boundary(request.plan, temporary_directory, dispositions, covers)
     # Only now, so that the zygote stays in the caller's terminal session and its programs keep job control.
     os.setsid()
     _raise_descriptor_limit()
-    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine)
-    supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
-    _listen_to_launcher(supervisor, channel)
     environment = command_environment(request.plan, request.environment, temporary_directory)
+    redactor = Redactor(environment)
+    supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
+    supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
+    _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
+    _listen_to_launcher(supervisor, channel)
     supervisor.requests.environment = environment
     if request.arguments is not None:
         supervisor.start_command(
@@ -106,7 +118,16 @@ def _supervise(
         "ended_by": outcome.ended_by,
         "severities": engine.severities,
         "denials": supervisor.denials,
+        "unsigned": notary.lost,
     }
+
+
+def _prove_walls(supervisor: Supervisor, despite: bool, observe: bool) -> None:
+    open_ones = failures(supervisor.prove(OBSERVING if observe else CHOSEN))
+    if open_ones and not despite:
+        supervisor.refuse_to_start()
+        raise BoundaryError(f"a wall did not hold, so the agent was not started: {'; '.join(open_ones)}",
+                            hint="remit doctor shows every wall of this machine")  # fmt: skip
 
 
 def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directory: str) -> dict[str, str]:
@@ -139,9 +160,9 @@ def _listen_to_launcher(supervisor: Supervisor, channel: socket.socket) -> None:
 
     supervisor.watch_launcher(channel.fileno(), ready)
 
-    def tell(behaviour: str) -> None:
+    def tell(cause: str) -> None:
         try:
-            send(channel, {"frozen": behaviour})
+            send(channel, {"frozen": cause})
         except OSError:
             pass  # its end is seen by the loop, and ends the session
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from remit.errors import RemitError, StepError
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.session import SessionEnded
 
@@ -40,7 +41,7 @@ class Channel:
         threading.Thread(target=self._read, name="remit-session", daemon=True).start()
 
     def ask(self, message: Message, descriptors: tuple[int, ...] = ()) -> Any:
-        """Send a request and wait for its answer. Raises SessionEnded, or ProtocolError when it was refused."""
+        """Send a request and wait for its answer. Raises SessionEnded, StepError, or RemitError when it was refused."""
         answer: Future[Any] = Future()
         with self._lock:
             if self.ended:
@@ -92,7 +93,8 @@ class Channel:
             with self._lock:
                 answer = self._answers.pop(message["request"], None)
             if answer is not None and "error" in message:
-                answer.set_exception(ProtocolError(message["error"]))
+                kind = StepError if message.get("class") == "StepError" else RemitError
+                answer.set_exception(kind(message["error"], hint=message.get("hint")))
             elif answer is not None:
                 answer.set_result(message.get("ok"))
             return

@@ -9,7 +9,6 @@ The agent's programs run inside; the harness, its model client and its credentia
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import contextvars
 import json
@@ -18,7 +17,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,7 +52,7 @@ class Session:
     ) -> None:
         if sight not in ("normal", "full"):
             raise ValueError(f"sight must be normal or full: {sight}")
-        self._options = {
+        self._options: dict[str, Any] = {
             "scope": None if scope is None else os.path.abspath(scope),
             "workspace": os.path.abspath(workspace or os.getcwd()),
             "task": task,
@@ -107,7 +106,7 @@ class Session:
 
     @contextlib.contextmanager
     def step(self, id: str, *, tool: str, arguments: Any = None, phase: str | None = None) -> Iterator[str]:
-        """Everything started inside is charged to this step. Ids are unique in a session; raises SessionEnded."""
+        """Everything started inside is charged to this step. Raises StepError for an id that was used before."""
         self._channel.ask(
             {"do": "step", "mark": "begin", "step": id, "tool": tool, "arguments": arguments, "phase": phase}
         )
@@ -135,17 +134,22 @@ class Session:
         """Start a program inside the boundary, charged to `step` or to the step that surrounds the call.
 
         `env` is added to the environment that the scope grants. Standard input is empty unless given: a background
-        process that could still be told what to do would blur which step caused what.
+        process that could still be told what to do would blur which step caused what. A program that cannot be
+        found or run ends with 127 or 126 and says so on its standard error, as in a shell.
         """
+        if isinstance(arguments, str | bytes | os.PathLike):
+            raise TypeError(f"arguments must be a list of words, such as ['bash', '-c', ...]: {arguments!r}")
+        directory = os.path.abspath(cwd or str(self._options["workspace"]))
+        os.stat(os.path.join(directory, "."))  # raises as subprocess does, and names the directory
         return Program(
             self._channel,
-            [os.fspath(word) for word in arguments],
+            [os.fsdecode(word) for word in arguments],
             step=step if step is not None else _current_step.get(),
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             environment={**self._environment, **(env or {})},
-            directory=os.path.abspath(cwd or str(self._options["workspace"])),
+            directory=directory,
             text=text,
         )
 
@@ -210,56 +214,6 @@ class Session:
 
     def _failure(self) -> RemitError:
         return _error(self._last_word())
-
-
-class AsyncSession:
-    """`Session` for asyncio: the same calls, awaited; each blocking one runs in a thread."""
-
-    def __init__(self, scope: str | os.PathLike[str] | None = None, **options: Any) -> None:
-        self._session = Session(scope, **options)
-
-    async def __aenter__(self) -> AsyncSession:
-        await asyncio.to_thread(self._session.__enter__)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await asyncio.to_thread(self._session.__exit__, kind, problem, trace)
-
-    @property
-    def evidence(self) -> Path:
-        return self._session.evidence
-
-    @property
-    def id(self) -> str:
-        return self._session.id
-
-    @property
-    def result(self) -> SessionResult | None:
-        return self._session.result
-
-    @contextlib.asynccontextmanager
-    async def step(self, id: str, *, tool: str, arguments: Any = None, phase: str | None = None) -> AsyncIterator[str]:
-        step = self._session.step(id, tool=tool, arguments=arguments, phase=phase)
-        # Entered here, not in a thread: the step is carried by a context variable of this task.
-        with step as entered:
-            yield entered
-
-    async def run(self, arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
-        return await asyncio.to_thread(self._session.run, arguments, **options)
-
-    async def popen(self, arguments: Sequence[str], **options: Any) -> Program:
-        return await asyncio.to_thread(self._session.popen, arguments, **options)
-
-    async def freeze(self) -> int:
-        return await asyncio.to_thread(self._session.freeze)
-
-    async def resume(self) -> int:
-        return await asyncio.to_thread(self._session.resume)
-
-    async def kill(self) -> None:
-        await asyncio.to_thread(self._session.kill)
 
 
 def _error(word: Mapping[str, Any]) -> RemitError:

@@ -8,7 +8,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from remit.events import Call, Change, Compute, Connect, End, Event, Exec, Exit, Flow, Fork, Loss, Open, Session, Step
+from remit.events import (
+    AttemptResult,
+    Attempts,
+    Call,
+    Change,
+    Compute,
+    Connect,
+    End,
+    Event,
+    Exec,
+    Exit,
+    Flow,
+    Fork,
+    Loss,
+    Open,
+    Session,
+    Step,
+)
 
 Record = dict[str, Any]
 OUTSIDE = "outside"  # stands for a process that is none of the session's
@@ -23,6 +40,14 @@ def decode(record: Record) -> Event | None:
 def _session(r: Record) -> Event:
     scope, respond, sight = dict(r.get("scope") or {}), dict(r.get("respond") or {}), r.get("sight") or "normal"
     return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight)
+
+
+def _attempts(r: Record) -> Event:
+    results = tuple(
+        AttemptResult(str(a["name"]), str(a["wall"]), str(a["result"]), str(a.get("reason") or ""), a.get("gap"))
+        for a in r.get("results") or ()
+    )
+    return Attempts(r["n"], r["time"], results)
 
 
 def _step(r: Record) -> Event:
@@ -55,7 +80,8 @@ def _open(r: Record) -> Event:
     return Open(
         r["n"], r["time"], r["process"], r.get("path") or r.get("asked") or "", int(r.get("flags") or 0),
         int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
-        device_class, bool(r.get("absent")), bool(r.get("outsider")), bool(r.get("observed")),
+        device_class, bool(r.get("absent")), bool(r.get("routine")), bool(r.get("outsider")),
+        bool(r.get("observed")),
     )  # fmt: skip
 
 
@@ -80,7 +106,7 @@ def _flow(r: Record) -> Event:
         r["n"], r["time"], r["process"], r["operation"], str(r.get("family") or "other"), str(r.get("address") or ""),
         int(r.get("port") or 0), int(r.get("bytes_in") or 0), int(r.get("bytes_out") or 0),
         str(r.get("first_bytes") or ""), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"),
-        r.get("clause"),
+        r.get("clause"), int(r.get("type") or 0), int(r.get("protocol") or 0),
     )  # fmt: skip
 
 
@@ -99,7 +125,10 @@ def _compute(r: Record) -> Event:
 
 
 def _loss(r: Record) -> Event:
-    return Loss(r["n"], r["time"], str(r.get("class") or "other"), int(r.get("count") or 0), r.get("reason") or "")
+    steps = tuple(map(str, r["steps"])) if "steps" in r else None
+    return Loss(
+        r["n"], r["time"], str(r.get("class") or "other"), int(r.get("count") or 0), r.get("reason") or "", steps
+    )
 
 
 def _end(r: Record) -> Event:
@@ -109,6 +138,7 @@ def _end(r: Record) -> Event:
 
 _DECODERS: dict[str, Callable[[Record], Event]] = {
     "session": _session,
+    "attempts": _attempts,
     "step": _step,
     "fork": _fork,
     "exec": _exec,

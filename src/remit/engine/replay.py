@@ -60,7 +60,8 @@ def replay(directory: Path | str) -> Replay:
         elif not ended:
             recomputed += engine.feed(record)
             ended = record["kind"] == "end"
-        closed = record["kind"] == "closed"
+        # Only the notary's last word may follow.
+        closed = record["kind"] == "closed" or (closed and record["kind"] in ("checkpoint", "unsigned"))
         engine_lost = engine_lost or (record["kind"] == "loss" and record.get("class") == "finding")
     if engine is None:
         raise EvidenceError(f"no records in the evidence directory: {directory}")

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from remit.errors import EvidenceError
+from remit.errors import EvidenceError, UsageError
 from remit.evidence.record import segment_name
 
 _TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
@@ -14,10 +14,12 @@ _TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
 
 def sessions_root() -> Path:
     """The directory that holds one evidence directory per session, in the user's state folder."""
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # A relative XDG path is invalid by its specification; following it would put evidence into the workspace.
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "remit" / "sessions"
+    return _state() / "sessions"
+
+
+def notary_key() -> Path:
+    """The notary's private key, in the user's state folder, in a directory that holds nothing else."""
+    return _state() / "notary" / "key.pem"
 
 
 def name_of(evidence: Path) -> str:
@@ -26,7 +28,7 @@ def name_of(evidence: Path) -> str:
 
 
 def find_evidence(name: str) -> Path:
-    """The evidence directory called `name`; raises EvidenceError when there is none."""
+    """The evidence directory called `name`; raises UsageError when there is none, EvidenceError when it is empty."""
     if name == "last":
         return _last()
     # A bare name is never looked for here: an agent knows its session's id, and the workspace is often where we are.
@@ -38,8 +40,15 @@ def find_evidence(name: str) -> Path:
     if is_path and candidate.is_dir():
         raise EvidenceError(f"no evidence in this directory: {name}", hint=f"ls {name}")
     if not is_path and Path(name).is_dir():
-        raise EvidenceError(f"no such session: {name}", hint=f"a directory is named with a slash: ./{name}")
-    raise EvidenceError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
+        raise UsageError(f"no such session: {name}", hint=f"a directory is named with a slash: ./{name}")
+    raise UsageError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
+
+
+def _state() -> Path:
+    state = os.environ.get("XDG_STATE_HOME", "")
+    # A relative XDG path is invalid by its specification; following it would put evidence into the workspace.
+    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
+    return base / "remit"
 
 
 def _last() -> Path:
@@ -50,7 +59,7 @@ def _last() -> Path:
         names = []
     begun = [(time, name) for name in names if (time := _began(root / name)) is not None]
     if not begun:
-        raise EvidenceError(f"no session has been recorded yet: {root}", hint="remit run -- CMD")
+        raise UsageError(f"no session has been recorded yet: {root}", hint="remit run -- COMMAND")
     return root / max(begun)[1]
 
 

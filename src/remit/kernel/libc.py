@@ -8,6 +8,7 @@ import os
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_libc.sendto.restype = ctypes.c_ssize_t
 
 MACHINE = os.uname().machine
 
@@ -15,6 +16,7 @@ MACHINE = os.uname().machine
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}.get(MACHINE, -1)
 SYS_PIDFD_SEND_SIGNAL = 424
 SYS_PIDFD_OPEN = 434
+SYS_OPENAT2 = 437
 SYS_PIDFD_GETFD = 438
 SYS_LANDLOCK_CREATE_RULESET = 444
 SYS_LANDLOCK_ADD_RULE = 445
@@ -44,3 +46,10 @@ def socket_call(name: str, descriptor: int, address: bytes) -> int:
     """bind(2) or connect(2) with a raw struct sockaddr; returns the errno, 0 for success. Releases the GIL."""
     result: int = getattr(_libc, name)(descriptor, address, len(address))
     return ctypes.get_errno() if result < 0 else 0
+
+
+def send_to(descriptor: int, data: bytes, flags: int, address: bytes) -> tuple[int, int]:
+    """sendto(2) with a raw struct sockaddr, or none if it is empty; (errno, bytes sent). Releases the GIL."""
+    where = address or None
+    result: int = _libc.sendto(descriptor, data, ctypes.c_size_t(len(data)), flags, where, ctypes.c_uint(len(address)))
+    return (ctypes.get_errno(), 0) if result < 0 else (0, result)

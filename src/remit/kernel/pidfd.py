@@ -13,6 +13,11 @@ def open_process(pid: int) -> int:
     return system_call(SYS_PIDFD_OPEN, pid, 0, what=f"pidfd_open {pid}")
 
 
+def open_thread(thread: int) -> int:
+    """A descriptor of one thread (PIDFD_THREAD, 6.9), which may have a descriptor table of its own; raises OSError."""
+    return system_call(SYS_PIDFD_OPEN, thread, os.O_EXCL, what=f"pidfd_open thread {thread}")
+
+
 def is_alive(descriptor: int) -> bool:
     """Whether the process can still be signalled; a zombie counts as alive until it is reaped."""
     try:

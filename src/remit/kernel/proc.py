@@ -171,6 +171,23 @@ def read_memory(pid: int, address: int, size: int) -> bytes:
     return buffer.raw
 
 
+def write_memory(pid: int, address: int, data: bytes) -> None:
+    """Write `data` at `address`; raises OSError EFAULT when it is not mapped, or not writable."""
+    buffer = ctypes.create_string_buffer(data, len(data))
+    local = _Vector(ctypes.addressof(buffer), len(data))
+    remote = _Vector(address, len(data))
+    libc_call(
+        "process_vm_writev",
+        pid,
+        ctypes.byref(local),
+        ctypes.c_ulong(1),
+        ctypes.byref(remote),
+        ctypes.c_ulong(1),
+        ctypes.c_ulong(0),
+        what=f"process_vm_writev {pid}",
+    )
+
+
 def read_string(pid: int, address: int, limit: int = PATH_MAX) -> bytes:
     """A NUL-terminated string; raises OSError EFAULT when unmapped, ENAMETOOLONG beyond `limit`.
 

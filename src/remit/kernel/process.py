@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 
 from remit.kernel.libc import MACHINE, libc_call, system_call
@@ -62,6 +63,14 @@ def drop_capabilities() -> None:
     header = ctypes.create_string_buffer(struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), 8)
     data = ctypes.create_string_buffer(24)
     system_call(_SYS_CAPSET, header, data, what="capset")
+
+
+def wake_on_child_signal() -> int:
+    """A descriptor that becomes readable with each SIGCHLD, so that a loop can wait for deaths; never blocks."""
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    return reader
 
 
 def close_other_descriptors(keep: set[int]) -> None:

@@ -14,7 +14,6 @@ from remit.kernel.libc import libc_call
 _SEIZE = 0x4206
 _INTERRUPT = 0x4207
 _DETACH = 17
-_GETEVENTMSG = 0x4201
 _OPTION_TRACE_EXEC = 1 << 4
 # If the tracer dies between the question and the stop, so does the tracee: its image would go unread.
 _OPTION_EXIT_KILL = 1 << 20
@@ -36,20 +35,6 @@ def interrupt(thread: int) -> None:
 def detach(thread: int, deliver: int = 0) -> None:
     """Let the thread run untraced, delivering signal `deliver` if it was stopped for one."""
     _ptrace(_DETACH, thread, deliver, "detach")
-
-
-def event_message(thread: int) -> int:
-    """At an exec stop: the former thread id of the caller."""
-    message = ctypes.c_ulong(0)
-    libc_call(
-        "ptrace",
-        ctypes.c_long(_GETEVENTMSG),
-        ctypes.c_long(thread),
-        ctypes.c_void_p(0),
-        ctypes.byref(message),
-        what=f"ptrace geteventmsg {thread}",
-    )
-    return message.value
 
 
 def stop_event(status: int) -> tuple[int, int]:

@@ -10,21 +10,23 @@ from remit.report.timeline import Denial, StepLine, Timeline, build_timeline, rf
 SCHEMA_VERSION = 1
 
 
-def build_report(directory: Path | str) -> dict[str, Any]:
-    """The report of the session whose evidence lies in `directory`."""
+def build_report(directory: Path | str, *, running: bool = False) -> dict[str, Any]:
+    """The report of the session whose evidence lies in `directory`; evidence does not tell whether it is `running`."""
     timeline = build_timeline(directory)
     header = timeline.header
     return {
         "schema_version": SCHEMA_VERSION,
-        "session": _session(timeline),
-        "attempts": [],
-        "walls": [{name: wall.get(name) for name in ("name", "strength", "held")} for wall in header.get("walls", ())],
-        "gaps": [
-            {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")} for gap in header.get("gaps", ())
+        "session": {**_session(timeline), "running": running and timeline.end is None},
+        "attempts": [
+            {"name": a.name, "wall": a.wall, "result": a.result, "reason": a.reason, "gap": a.gap}
+            for a in timeline.attempts
         ],
+        "walls": [_wall(wall, timeline) for wall in header.get("walls", ())],
+        "gaps": _gaps(timeline),
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "observed": [_denial(act) for act in timeline.observed.values()],
+        "routine_refusals": timeline.routine,
         "findings": [
             {"time": rfc3339(timeline.finding_times[name]), **finding} for name, finding in timeline.findings.items()
         ],
@@ -36,9 +38,22 @@ def build_report(directory: Path | str) -> dict[str, Any]:
             for response in timeline.responses
         ],
         "left_running": timeline.left_running,
+        "left_behind": [
+            {name: item.get(name) for name in ("path", "class", "change", "detail")} for item in timeline.left_behind
+        ],
+        "left_behind_not_looked_at": timeline.left_unseen,
         "counts": dict(sorted(timeline.counts.items())),
         "lost": dict(sorted(timeline.lost.items())),
+        "redacted": dict(sorted(timeline.redacted.items())),
     }
+
+
+def _wall(wall: dict[str, Any], timeline: Timeline) -> dict[str, Any]:
+    """A wall is held when the attempts on it were, and at least one was made; null when none was."""
+    results = [attempt.result for attempt in timeline.attempts if attempt.wall == wall.get("name")]
+    tried = [result for result in results if result != "skipped"]
+    held = all(result == "held" for result in tried) if tried else None
+    return {"name": wall.get("name"), "strength": wall.get("strength"), "held": held}
 
 
 def _session(timeline: Timeline) -> dict[str, Any]:
@@ -60,6 +75,17 @@ def _session(timeline: Timeline) -> dict[str, Any]:
         "ended": rfc3339(end["time"]) if end else None,
         "closed": "closed" in timeline.counts,
     }
+
+
+def _gaps(timeline: Timeline) -> list[dict[str, Any]]:
+    found = [
+        {name: gap.get(name) for name in ("name", "kind", "accepted", "reason")}
+        for gap in timeline.header.get("gaps", ())
+    ]
+    if timeline.unsigned is not None:
+        reason = f"nothing vouches for the evidence to its end: {timeline.unsigned}"
+        found.append({"name": "evidence-unsigned", "kind": "sight", "accepted": False, "reason": reason})
+    return found
 
 
 def _state(step: StepLine, timeline: Timeline) -> str:

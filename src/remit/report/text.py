@@ -7,6 +7,7 @@ from textwrap import wrap
 from typing import Any
 
 from remit.report.clean import clean, one_line
+from remit.report.words import advice
 
 WIDTH = 100
 LONGEST_LIST = 12
@@ -20,7 +21,21 @@ def render_text(report: Item) -> str:
     said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
-    parts = [_verdict, _findings, _steps, _denials, _observed, _held, _gaps, _losses, _left_running]
+    parts = [
+        *(
+            _verdict,
+            _findings,
+            _steps,
+            _denials,
+            _observed,
+            _held,
+            _gaps,
+            _losses,
+            _redacted,
+            _left_running,
+            _left_behind,
+        ),
+    ]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -33,14 +48,15 @@ def _head(session: Item) -> Iterator[str]:
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
         yield f"command   {one_line(' '.join(session['arguments']))}"
-    yield f"time      {session['began']} to {session['ended'] or 'unknown'}"
-    if not session["closed"]:
+    until = session["ended"] or ("now: it is still running" if session["running"] else "unknown")
+    yield f"time      {session['began']} to {until}"
+    if not session["closed"] and not session["running"]:
         yield "          not closed: the recording was cut off"
 
 
 def _verdict(report: Item) -> Iterator[str]:
     session, findings, denials = report["session"], report["findings"], report["denials"]
-    yield f"VERDICT   {_headline(findings, denials, report['observed'], report['lost'])}"
+    yield f"VERDICT   {_headline(findings, denials, report['observed'], report['lost'], session)}"
     for response in report["responses"]:
         if response["verdict"] == "record":
             yield f"  it would have been ended here: {response['clause']}"
@@ -50,6 +66,11 @@ def _verdict(report: Item) -> Iterator[str]:
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
     if session["ended"]:
         yield f"  {_ending(session)}"
+    elif session["running"] and _is_frozen(report["responses"]):
+        yield "  it is frozen until `remit resume`, or ended by `remit stop --kill`"
+    if session["status"] and not denials:
+        yield '  reads that a wall refuses leave no record: where the command met "Permission denied", a scope'
+        yield "  grants the path in files.read (remit scope explain --text > scope.yaml to begin with)"
 
 
 def _ending(session: Item) -> str:
@@ -61,7 +82,12 @@ def _ending(session: Item) -> str:
     return f"the command ended with status {status}" if status >= 0 else f"the command was killed by signal {-status}"
 
 
-def _headline(findings: list[Item], denials: list[Item], observed: list[Item], lost: Item) -> str:
+def _is_frozen(responses: list[Item]) -> bool:
+    return bool(responses) and responses[-1]["verdict"] == "freeze"
+
+
+def _headline(findings: list[Item], denials: list[Item], observed: list[Item], lost: Item, session: Item) -> str:
+    """What can be said of the whole session; of one that was cut short or goes on, not that it is in scope."""
     if findings:
         behaviours = ", ".join(dict.fromkeys(f"{item['behaviour']} ({item['state']})" for item in findings))
         return f"out of scope: {behaviours}"
@@ -73,7 +99,14 @@ def _headline(findings: list[Item], denials: list[Item], observed: list[Item], l
         return f"stayed inside, after {acts} refused act(s) and no finding"
     if lost:
         return "unknown: events were lost"
-    return "in scope: no finding and no refused act"
+    nothing = "no finding and no refused act"
+    if session["running"]:
+        return f"open: {nothing} so far"
+    if not session["ended"]:
+        return f"unknown: {nothing} until the recording was cut off"
+    if session["exit_source"] == "remit":
+        return f"cut short: {nothing} until it was ended by {session['ended_by']}"
+    return f"in scope: {nothing}"
 
 
 def _findings(report: Item) -> Iterator[str]:
@@ -105,26 +138,35 @@ def _steps(report: Item) -> Iterator[str]:
             yield f"  {'':<{widest}}  {step['lost']} event(s) were lost during this step"
         if step["left_running"]:
             names = ", ".join(_program(process) for process in step["left_running"][:LONGEST_LIST])
-            yield f"  {'':<{widest}}  left running: {names}"
+            hidden = len(step["left_running"]) - LONGEST_LIST
+            yield f"  {'':<{widest}}  left running: {names}" + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _denials(report: Item) -> Iterator[str]:
-    yield from _acts("WHAT WAS REFUSED", report["denials"])
+    yield from _acts("WHAT WAS REFUSED", report["denials"], report["steps"])
+    if report["denials"] and report["routine_refusals"]:
+        yield f"  not counted: {report['routine_refusals']} writes of programs to settings of their own in /proc"
 
 
 def _observed(report: Item) -> Iterator[str]:
-    yield from _acts("WHAT WOULD HAVE BEEN REFUSED", report["observed"])
+    yield from _acts("WHAT WOULD HAVE BEEN REFUSED", report["observed"], report["steps"])
 
 
-def _acts(title: str, acts: list[Item]) -> Iterator[str]:
+def _acts(title: str, acts: list[Item], steps: list[Item]) -> Iterator[str]:
     if acts:
         yield title
-    for act in acts[:LONGEST_LIST]:
-        times = f" ({act['count']} times)" if act["count"] > 1 else ""
-        program = act["program"].rpartition("/")[2] or act["process"]
-        why = ", ".join(filter(None, (act["wall"], act["clause"])))
-        yield f"  {act['id']}  {program}: {act['operation']} {act['object']}{times}  [{why}]"
-        yield f"      step: {_charged(act)} ({act['attribution']})"
+    if acts and not steps:
+        yield "  (this session has no steps that an act could be charged to)"
+    for denial in acts[:LONGEST_LIST]:
+        times = f" ({denial['count']} times)" if denial["count"] > 1 else ""
+        program = denial["program"].rpartition("/")[2] or denial["process"]
+        why = ", ".join(filter(None, (denial["wall"], denial["clause"])))
+        act = f"{denial['operation']} {denial['object']}".rstrip()
+        yield f"  {denial['id']}  {program}: {act}{times}  [{why}]"
+        if steps:
+            yield f"      step: {_charged(denial)} ({denial['attribution']})"
+        if hint := advice(denial):
+            yield f"      hint: {hint}"
     hidden = len(acts) - LONGEST_LIST
     if hidden > 0:
         yield f"  and {hidden} more kinds, in the JSON report"
@@ -134,10 +176,14 @@ def _held(report: Item) -> Iterator[str]:
     if not report["walls"]:
         return
     yield "WHAT HELD"
-    for held, word in ((True, "in force"), (False, "NOT in force")):
-        names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if bool(wall["held"]) is held]
+    for held, word in ((True, "tried at the start, and held"), (False, "OPEN"), (None, "in force, not tried")):
+        names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if wall["held"] is held]
         if names:
             yield from _indented(f"{word}: {', '.join(names)}", 2)
+    for attempt in report["attempts"]:
+        if attempt["result"] == "open":
+            covered = f" (gap {attempt['gap']})" if attempt["gap"] else ""
+            yield from _indented(f"open: {attempt['name']}: {attempt['reason']}{covered}", 4)
 
 
 def _gaps(report: Item) -> Iterator[str]:
@@ -155,11 +201,35 @@ def _losses(report: Item) -> Iterator[str]:
         yield f"  {count} event(s) of class {name}"
 
 
+def _redacted(report: Item) -> Iterator[str]:
+    if report["redacted"]:
+        yield "REDACTED BEFORE IT WAS WRITTEN"
+    for rule, count in report["redacted"].items():
+        yield f"  {count} secret(s) by the rule {rule}"
+
+
 def _left_running(report: Item) -> Iterator[str]:
     if report["left_running"]:
         yield "LEFT RUNNING AT THE END"
     for process in report["left_running"][:LONGEST_LIST]:
         yield f"  {_program(process)}"
+    hidden = len(report["left_running"]) - LONGEST_LIST
+    if hidden > 0:
+        yield f"  and {hidden} more, in the JSON report"
+
+
+def _left_behind(report: Item) -> Iterator[str]:
+    unseen = report["left_behind_not_looked_at"]
+    if report["left_behind"] or unseen:
+        yield "LEFT BEHIND, FOR PROGRAMS OUTSIDE THE BOUNDARY TO RUN OR FOLLOW"
+    for item in report["left_behind"][:LONGEST_LIST]:
+        detail = f": {item['detail']}" if item["detail"] else ""
+        yield f"  {item['change']:<7}  {item['class']:<10}  {item['path']}{detail}"
+    hidden = len(report["left_behind"]) - LONGEST_LIST
+    if hidden > 0:
+        yield f"  and {hidden} more, in the JSON report"
+    if unseen:
+        yield f"  and {unseen} directories or more, where nobody looked: there were too many"
 
 
 def _charged(item: Item) -> str:

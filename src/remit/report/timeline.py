@@ -13,9 +13,24 @@ from typing import Any
 from remit.attribution.steps import Attributor
 from remit.engine.decode import decode
 from remit.errors import EvidenceError
-from remit.events import Call, Change, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
+from remit.events import (
+    AttemptResult,
+    Attempts,
+    Call,
+    Change,
+    Connect,
+    End,
+    Event,
+    Exec,
+    Flow,
+    Loss,
+    Open,
+    ProcessEvent,
+    Step,
+)
 from remit.evidence.reader import read_records
 from remit.findings import Attribution
+from remit.report.words import socket_in_words
 
 SECOND = 1_000_000_000
 
@@ -57,6 +72,7 @@ class Timeline:
     """Everything that happened, in the order of the evidence."""
 
     header: dict[str, Any]
+    attempts: tuple[AttemptResult, ...] = ()
     steps: dict[str, StepLine] = field(default_factory=dict)
     denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
     observed: dict[tuple[object, ...], Denial] = field(default_factory=dict)  # let through, only to be observed
@@ -65,10 +81,15 @@ class Timeline:
     responses: list[dict[str, Any]] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+    routine: int = 0  # refused writes of processes to harmless entries of their own in /proc
     lost_outside: int = 0  # fell while no step was in force
     end: dict[str, Any] | None = None
     last_time: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    left_behind: list[dict[str, str]] = field(default_factory=list)
+    left_unseen: int = 0  # trees that were too many to look at
+    redacted: dict[str, int] = field(default_factory=dict)
+    unsigned: str | None = None  # why the notary signed no more
 
 
 def build_timeline(directory: Path | str) -> Timeline:
@@ -80,19 +101,26 @@ def build_timeline(directory: Path | str) -> Timeline:
             f"evidence does not begin with a session's header: {directory}", hint=f"remit verify {directory}"
         )
     timeline = Timeline(header, counts={"session": 1}, last_time=header["time"])
+    _count_redacted(timeline, header)
     attributor = Attributor()
     for record in records:
         kind = record["kind"]
         timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
         timeline.last_time = record["time"]
+        _count_redacted(timeline, record)
         if kind == "finding":
             finding = record["finding"]
             timeline.findings[finding["id"]] = finding
             timeline.finding_times.setdefault(finding["id"], record["time"])
         elif kind == "response":
             timeline.responses.append(record)
+        elif kind == "persistence":
+            timeline.left_behind += record["left"]
+            timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
         elif kind == "end":
             timeline.end = record
+        elif kind == "unsigned":
+            timeline.unsigned = record["reason"]
         event = decode(record)
         if event is not None:
             _take(timeline, attributor, event)
@@ -105,9 +133,16 @@ def rfc3339(nanoseconds: int) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanoseconds % SECOND:09d}Z"
 
 
+def _count_redacted(timeline: Timeline, record: dict[str, Any]) -> None:
+    for rule, count in record.get("redacted", {}).items():
+        timeline.redacted[rule] = timeline.redacted.get(rule, 0) + count
+
+
 def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
     attribution = attributor.observe(event)
     match event:
+        case Attempts():
+            timeline.attempts = event.results
         case Step(mark="begin"):
             timeline.steps[event.step] = StepLine(event.step, event.tool, event.arguments, event.phase, event.time)
         case Step() if event.step in timeline.steps:
@@ -118,9 +153,11 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             ]
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.count
-            for name in attributor.in_force:
-                timeline.steps[name].lost += event.count
-            if not attributor.in_force:
+            steps = attributor.in_force if event.steps is None else event.steps
+            for name in steps:
+                if name in timeline.steps:
+                    timeline.steps[name].lost += event.count
+            if not steps:
                 timeline.lost_outside += event.count
         case End():
             timeline.left_running = [_named(attributor, process) for process in event.left_running]
@@ -130,7 +167,9 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             charged.event_count += 1
         if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
-        if event.refused:
+        if isinstance(event, Open) and event.routine:
+            timeline.routine += 1
+        elif event.refused:
             _deny(timeline.denials, "d", attributor, event, attribution)
         elif not isinstance(event, Flow) and event.observed:
             _deny(timeline.observed, "o", attributor, event, attribution)
@@ -171,7 +210,7 @@ def _act(event: Exec | Open | Change | Connect | Flow | Call) -> tuple[str, str]
             place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
             return event.operation, place
         case Flow():
-            return event.operation, f"{event.family} socket"
+            return event.operation, socket_in_words(event)
         case Call():
             return event.operation, event.target or ""
 

@@ -6,14 +6,19 @@ import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from remit.errors import one_line
 from remit.plan import AddressGrant, Plan
-from remit.scope.document import one_line
 from remit.scope.presets import PRESETS
 
 _WIDTH = 100
+_WHEN_FULL = {
+    "end": "the session ends  (evidence.when-full)",
+    "mark": "it goes on; what is lost is counted, and its steps are unknown  (evidence.when-full)",
+}
 
 WALLS = {
     "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
+    "masks": "secrets and protected paths inside granted trees are covered by mounts of the session's own",
     "tcp": "no TCP connect or bind of the agent's own (Landlock)",
     "device-ioctl": "no ioctl on devices outside the grants (Landlock)",
     "signals": "no signal leaves the session (Landlock)",
@@ -21,7 +26,7 @@ WALLS = {
     "addresses": "connect, bind and listen are checked against the grants, and done on the agent's behalf",
     "unix-sockets": "path-named sockets of outsiders are checked against the grants",
     "images": "what really runs is read at exec; memory files and loaders given a program are refused",
-    "socket-kinds": "only TCP, unix stream and netlink sockets can be made (seccomp)",
+    "socket-kinds": "only TCP, unix stream, netlink and, where granted, UDP sockets can be made (seccomp)",
     "system-calls": "dangerous system calls stop, and foreign call tables are killed (seccomp)",
     "privileges": "no program gains privileges (no_new_privs)",
     "environment": "only granted environment variables are passed on",
@@ -46,7 +51,9 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section("It may run, and read", _files(plan, "execute"))
     lines += _section("It may only read", _files(plan, "read"))
     lines += _section("It never reads", (f"{path}  (files.secrets)" for path in plan.secrets))
+    lines += _section("Inside what it may reach, it is kept from", _masks(plan))
     lines += _section("It may connect to", _addresses(plan.connect), nothing="nothing  (network.connect)")
+    lines += _section("It may send to over UDP", _addresses(plan.udp), nothing="nobody  (network.udp)")
     lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
     lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
     lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])
@@ -56,6 +63,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
         "After a finding",
         [*(f"{behaviour}: {verdict}  (respond)" for behaviour, verdict in plan.respond.items()), "any other: record"],
     )
+    lines += _section("When there is no space left for evidence", [_WHEN_FULL[plan.when_full]])
     lines += _section("Presets", _presets(plan))
     lines += _section(f"Walls on this host ({host})", _walls(plan))
     lines += _section("Gaps on this host", _gaps(plan), nothing="none")
@@ -94,6 +102,14 @@ def _files(plan: Plan, kind: str) -> Iterator[str]:
         yield f"{' '.join(paths)}  ({clause})"
 
 
+def _masks(plan: Plan) -> Iterator[str]:
+    for mask in plan.masks:
+        if mask.kind == "secret":
+            yield f"{mask.path}: hidden  (files.secrets)"
+        else:
+            yield f"{mask.path}: read-only, and not to be made where it is missing  (files.protect)"
+
+
 def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:
     for grant in grants:
         ports = (
@@ -101,7 +117,8 @@ def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:
         )
         if grant.last_port == 0:
             ports = "0: bound to a free port, not listening"
-        yield f"{grant.cidr} port {ports}  ({grant.clause})"
+        own = ", where this session listens" if grant.own else ""
+        yield f"{grant.cidr} port {ports}{own}  ({grant.clause})"
 
 
 def _limits(plan: Plan) -> Iterator[str]:

@@ -42,19 +42,30 @@ GAPS: dict[str, GapKind] = {
     ),
     "secret-inside-grant": GapKind(
         WALL,
-        "a secret lies inside a granted tree, and Landlock cannot take back a part of what it grants",
-        "move the secret out of the granted tree, or grant narrower paths",
+        "a secret lies inside a granted tree, and no mount can cover it here: Landlock takes back no part of a grant",
+        "move the secret out of the granted tree, or run where user namespaces are allowed",
     ),
     "protected-inside-grant": GapKind(
         WALL,
-        "a protected path lies inside a writable tree, and Landlock cannot take back a part of what it grants",
-        "grant narrower paths in files.write",
+        "a protected path lies inside a writable tree, and no mount can cover it here: Landlock takes back no part",
+        "grant narrower paths in files.write, or run where user namespaces are allowed",
     ),
     "metadata-unwalled": GapKind(
         WALL,
         "chmod, chown, utime, extended attributes and watches (inotify) of this user's files outside the grants are"
         " not walled",
         "run the agent as a user of its own",
+    ),
+    "proc-readable": GapKind(
+        WALL,
+        "/proc is granted for reading, so the command lines of other processes can be read",
+        "put no secret on a command line, or run the agent as a user of its own with /proc mounted hidepid=2",
+    ),
+    "proc-writable": GapKind(
+        WALL,
+        "nested-sandbox: userns lets /proc be written, which Landlock cannot narrow to a process's own identity maps: "
+        "other processes of this user can be made likelier to be ended when memory runs out",
+        "write nested-sandbox: refuse and switch the program's own sandbox off, or accept the gap by name",
     ),
     "terminals-shared": GapKind(
         WALL,
@@ -71,6 +82,8 @@ GAPS: dict[str, GapKind] = {
         "refused reads are stopped by the kernel without a record",
         "remit run --sight full",
     ),
+    # In no plan: whether there is a notary shows only once the agent runs.
+    "evidence-unsigned": GapKind(SIGHT, "the notary is missing or died, so the evidence is not signed to its end", ""),
     "grant-missing": GapKind(SIGHT, "a path that the scope lets the agent read does not exist", ""),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from remit.scope.variables import Places
 
 @dataclass(frozen=True, slots=True)
 class PythonPlaces:
-    """Trees that the interpreters need, and pyenv's root when its shims are in use."""
+    """Trees that the interpreters need, sources that they import from, and pyenv's root when its shims are in use."""
 
     prefixes: tuple[str, ...]
+    sources: tuple[str, ...]
     pyenv_root: str | None
 
 
@@ -32,7 +34,9 @@ def python_prefixes(places: Places) -> PythonPlaces:
         prefixes.append(root)
         if os.path.isdir(os.path.join(root, "libexec")) and os.path.isdir(os.path.join(root, "versions")):
             pyenv_root = pyenv_root or root
-    return PythonPlaces(_safe(prefixes, places), pyenv_root)
+    found = _safe(prefixes, places)
+    sources = [path for prefix in found for path in _linked_sources(prefix, places)]
+    return PythonPlaces(found, tuple(dict.fromkeys(sources)), pyenv_root)
 
 
 def node_prefixes(places: Places) -> tuple[str, ...]:
@@ -89,6 +93,26 @@ def _venv_home(environment: str) -> str | None:
     except OSError:
         return None
     return None
+
+
+def _linked_sources(prefix: str, places: Places) -> list[str]:
+    """The directories that an environment's .pth files add to its path, as `pip install --editable` does.
+
+    Not of an environment in the workspace: an agent could name there what its next session shall read.
+    """
+    if (prefix + "/").startswith(places.workspace.rstrip("/") + "/"):
+        return []
+    found: list[str] = []
+    for file in sorted(glob.glob(os.path.join(glob.escape(prefix), "lib", "python3*", "site-packages", "*.pth"))):
+        try:
+            with open(file, encoding="utf-8", errors="replace") as lines:
+                found += [
+                    line for line in lines.read(65536).splitlines() if os.path.isabs(line) and os.path.isdir(line)
+                ]
+        except OSError:
+            continue
+    # A home, of which `_safe` would leave parts, is left out altogether.
+    return [path for line in found for path in _safe([line], places) if path == os.path.realpath(line)]
 
 
 def _safe(prefixes: Iterable[str], places: Places) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from remit.scope.gaps import WALL_NAMES
+from remit.scope.gaps import GAPS, WALL_NAMES
 from remit.scope.values import ValueProblem, parse_cidr, parse_duration, parse_ports, parse_size
 
 Behaviour = Literal[
@@ -67,13 +67,30 @@ def _later(choices: tuple[str, ...]) -> BeforeValidator:
 
 def _path_text(value: str) -> str:
     if not value.strip() or not value.isprintable():
-        raise _problem("not a path", "write . for the workspace; control characters are not allowed")
+        raise _problem("not a path", "write . for the workspace; a path is one line of visible characters")
     return value
+
+
+def _exactly(number: int, message: str, hint: str) -> BeforeValidator:
+    """This number and nothing equal to it: True and 1.0 are equal to 1."""
+
+    def check(value: object) -> object:
+        if value is not None and (type(value) is not int or value != number):
+            raise _problem(message, hint)
+        return value
+
+    return BeforeValidator(check)
+
+
+def _task_name(value: str) -> str:
+    if not value.strip():
+        raise _problem("must not be empty", "name what was approved, such as fix-the-build")
+    return _one_line(value)
 
 
 def _one_line(value: str) -> str:
     if not value.isprintable():
-        raise _problem("control characters are not allowed here", "write one plain line")
+        raise _problem("not one line of visible characters", "write one plain line")
     return value
 
 
@@ -83,13 +100,9 @@ def _environment_value(value: str) -> str:
     return value
 
 
-def _no_gpu_budget(value: object) -> object:
-    if isinstance(value, (int, float, str)) and value != 0:
-        raise _problem("not supported yet: a GPU budget other than 0", "write gpu: 0, or leave the key out")
-    return value
-
-
 def _known_gap(value: str) -> str:
+    if value in GAPS and value not in WALL_NAMES:
+        raise _problem("what is only unseen needs no acceptance", "leave it out")
     if value not in WALL_NAMES:
         near = difflib.get_close_matches(value, WALL_NAMES, 1)
         hint = f"did you mean {near[0]}?" if near else "the wall gaps are: " + " ".join(WALL_NAMES)
@@ -141,14 +154,21 @@ class Processes(_Strict):
 
 
 class Connect(_Strict):
-    """TCP addresses that the agent may connect to."""
+    """TCP addresses that the agent may connect to; `cidr: self` is loopback where this session itself listens."""
+
+    cidr: Cidr
+    port: Ports
+
+
+class Udp(_Strict):
+    """UDP addresses that the agent may send to, such as a resolver's port 53."""
 
     cidr: Cidr
     port: Ports
 
 
 class Listen(_Strict):
-    """TCP addresses that the agent may listen on; without cidr, all of this host's.
+    """TCP addresses that the agent may listen on; without cidr, all of this host's; `cidr: self` is loopback.
 
     Port 0 lets a socket be bound to any free port; to listen, the port it got must be granted too.
     """
@@ -158,9 +178,10 @@ class Listen(_Strict):
 
 
 class Network(_Strict):
-    """TCP grants, and path-named unix sockets outside the workspace."""
+    """TCP and UDP grants, and path-named unix sockets outside the workspace."""
 
     connect: list[Connect] = []
+    udp: list[Udp] = []
     listen: list[Listen] = []
     unix: list[PathText] = []
 
@@ -171,13 +192,16 @@ class Devices(_Strict):
     gpu: Literal["none", "all"] = "none"
 
 
+_NO_GPU_BUDGET = "write gpu: 0, or leave the key out"
+
+
 class Compute(_Strict):
     """Budgets over the whole tree of processes."""
 
     cpu: Duration | None = Field(default=None, description="CPU time")
     memory: Size | None = None
     wall: Duration | None = Field(default=None, description="time by the clock")
-    gpu: Annotated[Literal[0] | None, BeforeValidator(_no_gpu_budget)] = Field(
+    gpu: Annotated[Literal[0] | None, _exactly(0, "not supported yet: a GPU budget", _NO_GPU_BUDGET)] = Field(
         default=None, description="GPU time; only 0 so far"
     )
 
@@ -189,11 +213,21 @@ class Environment(_Strict):
     set: dict[EnvironmentName, EnvironmentValue] = {}
 
 
+class Evidence(_Strict):
+    """What happens when the disk has no space left for evidence."""
+
+    when_full: Literal["end", "mark"] = Field(
+        default="end", alias="when-full", description="end the session, or go on and mark what is lost"
+    )
+
+
 class Scope(_Strict):
     """The declared, approved reach of one task."""
 
-    remit: Literal[1] = Field(description="version of this language")
-    task: Annotated[str, AfterValidator(_one_line)] = Field(
+    remit: Annotated[Literal[1], _exactly(1, "not a version of this language", "write remit: 1")] = Field(
+        description="version of this language"
+    )
+    task: Annotated[str, AfterValidator(_task_name)] = Field(
         min_length=1, max_length=200, description="a short name for what was approved"
     )
     purpose: Annotated[str, AfterValidator(_one_line)] = Field(
@@ -206,12 +240,13 @@ class Scope(_Strict):
     devices: Devices = Devices()
     compute: Compute = Compute()
     environment: Environment = Environment.model_validate({})
-    nested_sandbox: Annotated[Literal["refuse"], _later(("userns", "mount"))] = Field(
+    nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
     otherwise: Annotated[Literal["deny", "record"], _later(("ask",))] = Field(
         default="deny", description="a call that no grant covers; record only while observing"
     )
+    evidence: Evidence = Evidence.model_validate({})
     respond: dict[Behaviour, Verdict] = Field(default={}, description="what to do after a finding; default record")
     accept_gaps: list[GapName] = Field(
         default=[], alias="accept-gaps", description="wall gaps that are accepted, by name"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from remit.errors import ScopeError
+from remit.errors import ScopeError, one_line
 from remit.scope import model
-from remit.scope.document import Path, Source, one_line, read_document
+from remit.scope.document import Path, Source, plain_value, read_document
 
 # Keys of the language that no wall of this version enforces; silence about them would be a lie.
 LATER_KEYS = ("model", "phases")
@@ -30,7 +31,7 @@ def parse_scope(data: bytes, name: str | None = None) -> ParsedScope:
     value, source = read_document(data, name)
     if not isinstance(value, dict):
         raise source.error_at(
-            None if value is None else (1, 1),
+            (1, 1),
             "the scope file is empty" if value is None else "a scope file is a mapping of keys",
             hint="begin with `remit: 1` and `task: NAME`",
         )
@@ -62,19 +63,10 @@ def _first_error(problem: ValidationError, value: dict[str, Any], source: Source
     if kind == "missing":
         name = clause((*path, str(error["loc"][-1])))
         return source.error(path, f"missing key: {name}", hint=f"add `{error['loc'][-1]}:`")
-    shown = one_line(_show(error["input"]))
-    hint: str | None
+    shown, where = one_line(_show(error["input"])), clause(path) or "the scope"
+    message, hint = _sentence(kind, error, context), _hint(kind, error, context, list(_keys_at(path)))
     at_key = str(error["loc"][-1]) == "[key]"
-    where = clause(path) or "the scope"
-    if kind == "scope":
-        message = f"{where}: {context['said']}: {shown}"
-        hint = str(context["hint"])
-    elif kind == "literal_error":
-        choices = _choices(str(context["expected"]))
-        message, hint = f"{where}: not one of {' '.join(choices)}: {shown}", _nearest(error["input"], choices)
-    else:
-        message, hint = f"{where}: {_sentence(kind, error['msg'])}: {shown}", _type_hint(kind, error["input"])
-    return source.error(path, message, hint=hint, at_key=at_key)
+    return source.error(path, f"{where}: {message}: {shown}", hint=hint, at_key=at_key)
 
 
 def _in_file(location: tuple[int | str, ...], value: object) -> Path:
@@ -138,29 +130,63 @@ def _show(value: object) -> str:
         return "a list"
     if value is None:
         return "nothing"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str) and (value.strip() != value or not isinstance(plain_value(value), str)):
+        return f'"{value}"'  # it stood in quotes in the file, or would not be seen
+    return str(value)
 
 
-_SENTENCES = {
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "list_type": "must be a list",
-    "model_type": "must be a mapping of keys",
-    "dict_type": "must be a mapping of keys",
-    "string_too_short": "must not be empty",
-    "string_too_long": "too long",
-}
+def _sentence(kind: str, error: Any, context: dict[str, Any]) -> str:
+    """What is wrong, to be followed by the value."""
+    if kind == "scope":
+        return str(context["said"])
+    if kind == "literal_error":
+        choices = _choices(str(context["expected"]))
+        return (
+            f"not one of {' '.join(choices)}"
+            if len(choices) <= 4
+            else f"not one of the {len(choices)} words known here"
+        )
+    known = {
+        "string_type": "must be text",
+        "int_type": "must be a whole number",
+        "list_type": "must be a list",
+        "model_type": "must be a mapping of keys",
+        "dict_type": "must be a mapping of keys",
+        "string_too_short": "must not be empty",
+        "string_too_long": f"longer than {context.get('max_length')} characters",
+        "greater_than_equal": f"must be at least {context.get('ge')}",
+        "less_than_equal": f"must be at most {context.get('le')}",
+    }
+    message = str(error["msg"])
+    return known.get(kind, message[:1].lower() + message[1:])
 
 
-def _sentence(kind: str, message: str) -> str:
-    return _SENTENCES.get(kind, message[:1].lower() + message[1:])
-
-
-def _type_hint(kind: str, value: object) -> str | None:
-    if kind == "string_type" and isinstance(value, (bool, int, float)):
-        return f'put it in quotes: "{_show(value)}"'
+def _hint(kind: str, error: Any, context: dict[str, Any], keys: list[str]) -> str:
+    """What to write instead."""
+    value = error["input"]
+    if kind == "scope":
+        return str(context["hint"])
+    if kind == "literal_error":
+        return _nearest(value, _choices(str(context["expected"])))
+    if kind == "string_type":
+        simple = isinstance(value, (bool, int, float))
+        return f'put it in quotes: "{_show(value)}"' if simple else 'write one text: "..."'
+    if kind == "int_type":
+        digits = isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,17}", value)
+        return f"leave the quotes out: {value}" if digits else "write digits alone, such as 256"
     if kind == "list_type":
-        return f"write it as a list: [{one_line(value)}]" if isinstance(value, (str, int)) else "write it as a list: []"
+        single = isinstance(value, (str, int, float))
+        return (
+            f"write it as a list: [{one_line(_show(value))}]"
+            if single
+            else "write it as a list: [...], or leave it out"
+        )
     if kind in ("model_type", "dict_type"):
-        return "write keys beneath it, or leave it out"
-    return None
+        return f"write keys beneath it: {' '.join(keys)}" if keys else "write `name: value` beneath it, or leave it out"
+    if kind in ("greater_than_equal", "less_than_equal"):
+        return "leave the key out for no limit"
+    return {"string_too_long": "shorten it", "string_too_short": "write something"}.get(
+        kind, "remit scope schema describes every key"
+    )

@@ -98,7 +98,7 @@ _BASE = Preset(
         # An empty home in place of a closed one: programs find nothing rather than stumble over a refusal.
         "HOME": "$TMPDIR/home",
     },
-    accepts=("metadata-unwalled", "terminals-shared"),
+    accepts=("metadata-unwalled", "proc-readable", "terminals-shared"),
 )
 
 _GIT = Preset(
@@ -111,7 +111,7 @@ _GIT = Preset(
 _PYTHON = Preset(
     name="python",
     version=1,
-    summary="the Python interpreters on $PATH, with pip",
+    summary="the Python interpreters on $PATH, with pip and what is installed editable",
     # multiprocessing keeps its semaphores and shared memory there.
     write=("/dev/shm",),
     keep=("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"),
@@ -140,7 +140,7 @@ def find_preset(name: str, places: Places) -> Preset:
     if name == "python":
         found = python_prefixes(places)
         extra = {"PYENV_ROOT": found.pyenv_root} if found.pyenv_root else {}
-        return replace(preset, execute=found.prefixes, set={**preset.set, **extra})
+        return replace(preset, execute=found.prefixes, read=found.sources, set={**preset.set, **extra})
     if name == "node":
         return replace(preset, execute=node_prefixes(places))
     if name == "git":

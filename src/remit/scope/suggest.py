@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from remit.errors import one_line
 from remit.plan import PathGrant
-from remit.scope.document import one_line
 from remit.scope.suggest_budgets import budgets
 from remit.scope.suggest_network import network
 from remit.scope.suggest_paths import Tree, few_trees, is_inside, is_wide

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 
+SELF = "self"  # loopback, and for connect only where the session itself listens
 _UNITS = {
     "B": 1,
     "kB": 10**3,
@@ -60,18 +61,24 @@ def parse_ports(value: object) -> tuple[int, int]:
     else:
         match = _PORTS.fullmatch(value) if isinstance(value, str) else None
         if match is None:
-            raise ValueProblem("not a port", "write a number or a range, such as 443 or 8000-8100")
+            several = isinstance(value, list)
+            hint = (
+                "write an entry for each port, or a range" if several else "write a number or a range: 443, 8000-8100"
+            )
+            raise ValueProblem("not a port", hint)
         first, last = int(match[1]), int(match[2] or match[1])
-    if not 0 <= first <= last <= 65535:
-        raise ValueProblem("not a port range", "ports go from 0 to 65535, the smaller first")
+    if not (0 <= first <= 65535 and 0 <= last <= 65535):
+        raise ValueProblem("no such port", "ports go from 0 to 65535")
+    if first > last:
+        raise ValueProblem("a port range that runs backwards", f"write {last}-{first}")
     return first, last
 
 
 def parse_cidr(value: object) -> str:
-    """A network in canonical form, from `10.0.0.0/8`, `127.0.0.1` or `::1`."""
+    """A network in canonical form, from `10.0.0.0/8`, `127.0.0.1` or `::1`; or `self`."""
     text = value if isinstance(value, str) else ""
-    if text == "self":
-        raise ValueProblem("not supported yet: self", "write 127.0.0.0/8; it means the host's own services too")
+    if text == SELF:
+        return SELF
     if "%" in text:
         raise ValueProblem("a network has no zone", "leave the part from % on out")
     try:
@@ -80,7 +87,9 @@ def parse_cidr(value: object) -> str:
         try:
             network = ipaddress.ip_network(text, strict=False)
         except ValueError:
-            raise ValueProblem("not a network", "write an address or a network, such as 10.0.0.0/8 or ::1") from None
+            named = re.search("[a-z]{2}", text, re.IGNORECASE) and not re.fullmatch("[0-9a-f:./]*", text, re.IGNORECASE)
+            instead = "names are not granted; write" if named else "write"
+            raise ValueProblem("not a network", f"{instead} an address or a network: 10.0.0.0/8, ::1") from None
         raise ValueProblem("the network has bits beyond its length", f"write {network}") from None
     if isinstance(network, ipaddress.IPv6Network) and network.network_address.ipv4_mapped is not None:
         raise ValueProblem("an IPv4 address inside IPv6", "write the IPv4 network itself")

@@ -74,17 +74,22 @@ def expand_paths(text: str, places: Places) -> tuple[str, ...]:
     if text == "~" or text.startswith("~/"):
         text = places.home + text[1:]
     elif text.startswith("~"):
-        raise ValueProblem("another user's home is not supported", "write the path in full")
+        raise ValueProblem(f"another user's home is not supported: {text}", "write the path in full")
     if re.search(r"\$(PATH\b|\{PATH\})", text):
-        raise ValueProblem("$PATH stands for several directories", "write $PATH alone")
+        raise ValueProblem(f"$PATH stands for several directories: {text}", "write $PATH alone")
     expanded = expand_text(text, places)
     if expanded == TEMPORARY or expanded.startswith(TEMPORARY + "/"):
         below = os.path.normpath("/" + expanded[len(TEMPORARY) :].lstrip("/"))
         if ".." in expanded.split("/"):
-            raise ValueProblem("a path below $TMPDIR cannot go up", "leave out ..")
+            raise ValueProblem(f"a path below $TMPDIR cannot go up: {text}", "leave out ..")
         return (TEMPORARY + below.rstrip("/"),)
     if TEMPORARY in expanded:
-        raise ValueProblem("$TMPDIR can only begin a path", "write $TMPDIR/NAME")
+        raise ValueProblem(f"$TMPDIR can only begin a path: {text}", "write $TMPDIR/NAME")
     if any(c in expanded for c in "*?["):
-        raise ValueProblem("patterns are not supported in paths", "write the directory; what is beneath is included")
-    return (os.path.normpath(os.path.join(places.workspace, expanded)),)
+        raise ValueProblem(
+            f"patterns are not supported in paths: {text}", "write the directory; what is beneath is included"
+        )
+    path = os.path.normpath(os.path.join(places.workspace, expanded))
+    if not expanded.startswith("/") and not f"{path}/".startswith(f"{places.workspace}/"):
+        raise ValueProblem(f"a relative path that leads out of the workspace: {text}", f"write it in full: {path}")
+    return (path,)

@@ -62,8 +62,12 @@ class GrantTable:
         self._networks = [_network(grant) for grant in grants]
 
     def covering(self, address: Address) -> AddressGrant | None:
-        """The grant that covers this address and port, or None; port 0 needs itself or all that bind may pick."""
+        """The grant that covers this address and port, or None; port 0 needs itself or all that bind may pick.
+
+        One that asks nothing more wins over one for the session's own ports.
+        """
         value = int.from_bytes(address.packed, "big")
+        narrower: AddressGrant | None = None
         for network in self._networks:
             if network.length != len(address.packed) or value >> network.shift != network.prefix:
                 continue
@@ -71,8 +75,10 @@ class GrantTable:
             # A grant of port 0 itself allows to be given some port; listening on it needs a grant of its own.
             named_zero = address.port == 0 and network.grant.first_port == 0
             if named_zero or (network.grant.first_port <= first and last <= network.grant.last_port):
-                return network.grant
-        return None
+                if not network.grant.own:
+                    return network.grant
+                narrower = narrower or network.grant
+        return narrower
 
 
 def _network(grant: AddressGrant) -> _Network:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 from collections.abc import Callable
 
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
-from remit.supervisor.answers import Answer, Desk, Proceed, Return, record_refusal
+from remit.supervisor import nested
+from remit.supervisor.answers import Answer, Desk, Fail, Proceed, Return, record_refusal
 from remit.supervisor.observing import uncovered
 from remit.supervisor.processes import Process
 
@@ -20,31 +22,32 @@ _PR_SET_DUMPABLE = 4
 _PRIO_PROCESS = 0
 _IOPRIO_WHO_PROCESS = 1
 
-_NAMESPACE_CLAUSE = "nested-sandbox: refuse"
 _DESCRIPTORS_CLAUSE = "the threads of a process share one table of descriptors"
+_CAPACITY_CLAUSE = "the supervisor's descriptors (ulimit -n) are enough for {} processes"
 _CALL_CLAUSE = "no grant names this system call"
+_SANDBOX_CALLS = ("mount", "umount2", "pivot_root", "chroot", "setns", "fsopen", "move_mount", "open_tree")
 
 
 def create_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
     """fork, vfork, and clone that makes a process: allowed within processes.at-most and without namespaces."""
     flags = question.arguments[0] & _LOW if name == "clone" else signal.SIGCHLD
-    if flags & (CLONE_NEW & ~0x80):  # 0x80 is CLONE_NEWTIME only for unshare and clone3; here it is the exit signal
-        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _NAMESPACE_CLAUSE)
+    # 0x80 is CLONE_NEWTIME only for unshare and clone3; here it is the exit signal.
+    if flags & (CLONE_NEW & ~0x80) and not nested.allows_namespaces(desk.plan.scope):
+        return _refuse_sandbox(desk, process, question, name)
     if flags & CLONE_THREAD and not flags & (CLONE_FILES | CLONE_PARENT):
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
-    at_most = desk.plan.limits.processes
-    if at_most is not None and desk.processes.expected() >= at_most:
-        if desk.plan.observe:
-            lacking = uncovered(desk.plan, "processes.at-most", wall="processes")
-            arguments = list(question.arguments)
-            desk.record("privilege", process=process.identity, operation=name, arguments=arguments, **lacking)
-            process.pending_forks += 1
-            return Proceed()
-        return record_refusal(
-            desk, "privilege", process, name, question, errno.EAGAIN, "processes.at-most", wall="processes"
-        )
+    at_most, capacity, expected = desk.plan.limits.processes, desk.processes.capacity, desk.processes.expected()
+    if expected >= capacity:
+        clause = _CAPACITY_CLAUSE.format(capacity)
+        return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, clause, wall="processes")
+    if at_most is not None and expected >= at_most:
+        lacking = uncovered(desk.plan, "processes.at-most", wall="processes", error=errno.EAGAIN)
+        arguments = list(question.arguments)
+        desk.record("privilege", process=process.identity, operation=name, arguments=arguments, **lacking)
+        if lacking["refused"]:
+            return Fail(errno.EAGAIN)
     process.pending_forks += 1
     return Proceed()
 
@@ -52,10 +55,12 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
 def exit_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
     """Before a process goes, meet its children and note what it used."""
     process.exit_status = (question.arguments[0] & 0xFF) << 8
-    if process.pending_forks:
-        desk.processes.adopt_children(process)
-        process.pending_forks = 0
-    process.cpu = proc.read_stat(process.pid).cpu
+    # Whoever wants to go may, also when it cannot be read any more: libc has no answer to an exit that fails.
+    with contextlib.suppress(OSError):
+        if process.pending_forks:
+            desk.processes.adopt_children(process)
+            process.pending_forks = 0
+        process.cpu = proc.read_stat(process.pid).cpu
     return Proceed()
 
 
@@ -68,9 +73,9 @@ def set_process_option(desk: Desk, process: Process, question: Question, name: s
 
 
 def leave_namespaces(desk: Desk, process: Process, question: Question, name: str) -> Answer:
-    """unshare: fine for what a process shares with its threads, refused for namespaces."""
-    if question.arguments[0] & CLONE_NEW:
-        return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _NAMESPACE_CLAUSE)
+    """unshare: fine for what a process shares with its threads; namespaces only where the scope lets them be."""
+    if question.arguments[0] & CLONE_NEW and not nested.allows_namespaces(desk.plan.scope):
+        return _refuse_sandbox(desk, process, question, name)
     if question.arguments[0] & CLONE_FILES:
         return split_descriptors(desk, process, question, name)
     return Proceed()
@@ -84,6 +89,18 @@ def split_descriptors(desk: Desk, process: Process, question: Question, name: st
     if proc.read_stat(process.pid).threads > 1:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     return Proceed()
+
+
+def change_root(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """chroot: a sandbox shuts itself out of the file system by it. Landlock holds whatever the root is."""
+    if nested.allows_namespaces(desk.plan.scope):
+        return Proceed()
+    return refuse(desk, process, question, name)
+
+
+def _refuse_sandbox(desk: Desk, process: Process, question: Question, name: str, error: int = errno.EPERM) -> Answer:
+    clause = nested.clause(process, desk.plan.scope)
+    return record_refusal(desk, "privilege", process, name, question, error, clause)
 
 
 def act_on_process(desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -106,8 +123,12 @@ def refuse(desk: Desk, process: Process, question: Question, name: str) -> Answe
         "io_uring_setup": errno.ENOSYS,
         "io_uring_enter": errno.ENOSYS,
         "io_uring_register": errno.ENOSYS,
-        "seccomp": errno.EBUSY,
     }.get(name, errno.EPERM)
+    if name == "seccomp":
+        # What the kernel says of a second listener, which is what a sandbox in a sandbox has to expect.
+        return _refuse_sandbox(desk, process, question, name, errno.EBUSY)
+    if name in _SANDBOX_CALLS and nested.known_switch(process) is not None:
+        return _refuse_sandbox(desk, process, question, name, error)
     return record_refusal(desk, "privilege", process, name, question, error, _CALL_CLAUSE)
 
 
@@ -120,6 +141,7 @@ HANDLERS: dict[str, Handler] = {
     "exit_group": exit_process,
     "prctl": set_process_option,
     "unshare": leave_namespaces,
+    "chroot": change_root,
     "close_range": split_descriptors,
     **dict.fromkeys(
         (

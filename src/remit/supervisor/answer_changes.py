@@ -6,12 +6,13 @@ each process, program, step, operation and grant; what no grant covers is always
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import Any, NamedTuple
 
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
-from remit.supervisor.answer_files import AT_FDCWD, LOW, place, resolve
+from remit.supervisor.answer_files import AT_FDCWD, LOW, granted, locate, masked, resolve
 from remit.supervisor.answers import Answer, Desk, Proceed
 from remit.supervisor.observing import uncovered_write
 from remit.supervisor.processes import Process
@@ -70,7 +71,13 @@ class Changes:
         changed = [path] if operation == "truncate" else [_directory(path)]
         if source is not None:
             changed.append(_directory(source) if operation == "rename" else source)
-        clauses = [self._desk.files.clause(place, "write") for place in changed]
+        clauses = [granted(self._desk, place, "write") for place in changed]
+        mask = next((found for place in (*changed, path) if (found := masked(self._desk, place, "write"))), None)
+        if mask is not None:
+            error = errno.EROFS if mask == "files.protect" else errno.EACCES
+            lost = {"errno": error, "refused": True, "wall": "masks", "clause": mask}
+            self._write(process, operation, path, source, lost)
+            return
         if None in clauses:
             moved = [source] if source is not None and operation == "rename" else []
             names = [] if operation == "truncate" else [path, *moved]
@@ -104,7 +111,8 @@ def _name(question: Question, descriptor: int | None, register: int, *, follow: 
     stripped = asked.rstrip("/")
     above, slash, last = stripped.rpartition("/")
     if follow or last in ("", ".", ".."):
-        return place(question.pid, directory, asked, 0)
+        place = locate(question.pid, directory, asked)
+        return None if place.error else place.path
     parent, found = resolve(question.pid, directory, (above or "/") if slash else ".")
     return f"{parent.rstrip('/')}/{last}" if found else None
 

@@ -9,22 +9,38 @@ from __future__ import annotations
 import errno
 import os
 import re
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from remit.kernel import proc
+from remit.kernel import paths, proc
 from remit.kernel.seccomp import Question
 from remit.supervisor.answers import Answer, Desk, Fail, Proceed
-from remit.supervisor.observing import uncovered, uncovered_write
+from remit.supervisor.observing import uncovered_write
 from remit.supervisor.processes import Process
 
 OPENS = ("open", "openat", "openat2", "creat")
 AT_FDCWD = -100 & 0xFFFFFFFF
 LOW = 0xFFFFFFFF
+_LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
+NAMELESS = "…/"  # begins what is known of a path that is longer than the kernel can tell
 _ACCESS_MODE = 3
 WRITING = _ACCESS_MODE | os.O_CREAT | os.O_TRUNC
 # Written by every shell and saying nothing about what a task does.
 PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+
+# What is dumped in a crash (a JVM), a thread's name, how soon it is killed for memory, how late its timers may be.
+_OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an open leads. `error` is what the kernel says to it apart from our walls: ENOENT with `room` set when only
+    the file itself is missing, so that it can be made."""
+
+    path: str
+    error: int = 0
+    room: bool = False
 
 
 # The kernel lets nobody beneath Landlock open these of a process that is not beneath it too (ptrace(2), landlock(7)).
@@ -40,6 +56,7 @@ class Opened(NamedTuple):
     directory: int
     path: str
     flags: int
+    how: int  # of openat2
 
 
 def open_file(desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -51,42 +68,74 @@ def open_file(desk: Desk, process: Process, question: Question, name: str) -> An
 
 def open_for_writing(desk: Desk, process: Process, question: Question, opened: Opened) -> Answer:
     """Record what would be written, then let Landlock decide."""
-    directory, asked, flags = opened
-    path, found = resolve(question.pid, directory, asked, flags)
+    directory, asked, flags, how = opened
+    place = locate(question.pid, directory, asked, flags, how)
+    path = place.path
     if path.startswith(GPU_DEVICES):
-        _record_device(desk, process, asked, path, found, flags)
+        _record_device(desk, process, asked, place, flags)
     elif path not in PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
-        _record_open(desk, process, asked, path, found, flags)
-    if flags & _ACCESS_MODE == _ACCESS_MODE and granted(desk, path, "write") is None and not desk.plan.observe:
-        # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file.
-        return Fail(errno.EACCES if found else errno.ENOENT)
+        _record_open(desk, process, asked, place, flags)
+    if flags & _ACCESS_MODE == _ACCESS_MODE:
+        # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file, so nothing
+        # may hang on a path that can still change.
+        return Fail(errno.ENOENT if place.error == errno.ENOENT else errno.EACCES)
     return Proceed()
 
 
-def resolve(pid: int, directory: int, asked: str, flags: int = 0) -> tuple[str, bool]:
-    """The path as the kernel resolves it for `pid`, and whether something is there. Never raises for a missing one."""
-    start = _starting_point(pid, directory, asked)
-    no_follow = flags & os.O_NOFOLLOW
+def resolve(pid: int, directory: int, asked: str) -> tuple[str, bool]:
+    """The path as the kernel resolves it for `pid`, and whether something is there."""
+    place = locate(pid, directory, asked)
+    return place.path, place.error == 0
+
+
+def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -> Place:
+    """Where `asked` leads for `pid`, seen from its descriptor `directory`; `how` is openat2's. Never raises OSError."""
+    confined = how & (paths.RESOLVE_BENEATH | paths.RESOLVE_IN_ROOT)
+    name = asked if confined else _as_seen_by(pid, asked)
+    start = f"/proc/{pid}/cwd" if directory == AT_FDCWD else f"/proc/{pid}/fd/{directory}"
     try:
-        return _resolve_existing(start, no_follow, pid), True
+        holder = paths.open_path("/" if name.startswith("/") and not confined else start, None)
+    except OSError as problem:
+        return Place(asked, problem.errno or errno.EBADF)
+    try:
+        follow = not flags & os.O_NOFOLLOW
+        return _locate(pid, holder, name, follow, how & ~paths.RESOLVE_CACHED, _LINKS_MAX)
+    finally:
+        os.close(holder)
+
+
+def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int) -> Place:
+    try:
+        # An empty name is the directory descriptor itself (AT_EMPTY_PATH); no other call that comes here takes one.
+        found = paths.open_path(name, start, no_follow=not follow, resolve=how) if name else os.dup(start)
+        return Place(_name_of(pid, found, name))
     except OSError as problem:
         if problem.errno != errno.ENOENT:
-            return asked if asked.startswith("/") else start, False
+            return Place(_text(start, name), problem.errno or errno.EIO)
     # The deepest directory that is there says where the rest would be.
-    parent, missing = start.rstrip("/"), ""
-    while True:
-        parent, _, last = parent.rpartition("/")
+    parent, missing, room = name.rstrip("/"), "", True
+    while parent:
+        parent, slash, last = parent.rpartition("/")
         missing = f"/{last}{missing}"
         try:
-            return _resolve_existing(parent or "/", 0, pid).rstrip("/") + missing, False
+            holder = paths.open_path(parent or slash or ".", start, resolve=how)
         except OSError:
-            if not parent:
-                return start, False
+            room = False
+            continue
+        try:
+            target = _link(last, holder) if room and follow and not how and links else ""
+            if target:  # it leads to what is missing: that is what would be made
+                return _locate(pid, holder, target, follow, how, links - 1)
+            room = room and os.fstat(holder).st_nlink > 0  # nothing can be made in a directory that was removed
+            return Place(_name_of(pid, os.dup(holder), parent).rstrip("/") + missing, errno.ENOENT, room)
+        finally:
+            os.close(holder)
+    return Place(_text(start, name), errno.ENOENT)
 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
-    """The clause that grants `access` on `path`, or None."""
-    return desk.files.clause(path, access)
+    """The clause that grants `access` on `path`, or None; a mask takes back what a grant gives."""
+    return None if masked(desk, path, access) is not None else desk.files.clause(path, access)
 
 
 def looks_into_outsider(desk: Desk, path: str) -> bool:
@@ -95,36 +144,35 @@ def looks_into_outsider(desk: Desk, path: str) -> bool:
     return private is not None and desk.plan.landlock_abi > 0 and not desk.processes.is_ours(int(private[1]))
 
 
-def place(pid: int, directory: int, asked: str, no_follow: int) -> str | None:
-    """Where an open by `pid` leads, or None when nothing is there. What plain permissions hide is named as asked."""
-    start = _starting_point(pid, directory, asked)
-    try:
-        return _resolve_existing(start, no_follow, pid)
-    except PermissionError:
-        return os.path.realpath(start)
-    except (OSError, ValueError):
-        return None
-
-
 def asked_open(question: Question, name: str) -> Opened:
     """What this open asks for, read once. Raises OSError when its memory cannot be read."""
-    directory, address, flags = _arguments(question, name)
-    return Opened(directory, os.fsdecode(proc.read_string(question.pid, address)), flags)
+    directory, address, flags, how = _arguments(question, name)
+    return Opened(directory, os.fsdecode(proc.read_string(question.pid, address)), flags, how)
 
 
-def _arguments(question: Question, name: str) -> tuple[int, int, int]:
+def masked(desk: Desk, path: str, access: str) -> str | None:
+    """The clause of a mask that keeps `access` from `path`, or None."""
+    for mask in desk.plan.masks:
+        place = mask.path.replace("$TMPDIR", desk.temporary_directory)
+        if (mask.kind == "secret" or access == "write") and (path == place or path.startswith(place + "/")):
+            return "files.secrets" if mask.kind == "secret" else "files.protect"
+    return None
+
+
+def _arguments(question: Question, name: str) -> tuple[int, int, int, int]:
+    """The directory, the path's address, the flags, and how openat2 resolves."""
     arguments = question.arguments
     if name == "open":
-        return AT_FDCWD, arguments[0], arguments[1] & LOW
+        return AT_FDCWD, arguments[0], arguments[1] & LOW, 0
     if name == "creat":
-        return AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC
+        return AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0
     if name == "openat2":
-        how = proc.read_memory(question.pid, arguments[2], 8)  # struct open_how begins with u64 flags
-        return arguments[0] & LOW, arguments[1], int.from_bytes(how, "little") & LOW
-    return arguments[0] & LOW, arguments[1], arguments[2] & LOW
+        flags, how = paths.open_how(proc.read_memory(question.pid, arguments[2], paths.HOW_SIZE))
+        return arguments[0] & LOW, arguments[1], flags & LOW, how
+    return arguments[0] & LOW, arguments[1], arguments[2] & LOW, 0
 
 
-def _starting_point(pid: int, directory: int, asked: str) -> str:
+def _as_seen_by(pid: int, asked: str) -> str:
     # These name the caller, and resolved here they would name the supervisor.
     for own, theirs in (
         ("/proc/self/", f"/proc/{pid}/"),
@@ -135,59 +183,98 @@ def _starting_point(pid: int, directory: int, asked: str) -> str:
             return theirs + asked[len(own) :]
     if asked in ("/dev/stdin", "/dev/stdout", "/dev/stderr"):
         return f"/proc/{pid}/fd/{('in', 'out', 'err').index(asked.removeprefix('/dev/std'))}"
-    if asked.startswith("/"):
-        return asked
-    if directory == AT_FDCWD:
-        return f"/proc/{pid}/cwd/{asked}"
-    return f"/proc/{pid}/fd/{directory}/{asked}" if asked else f"/proc/{pid}/fd/{directory}"
+    return asked
 
 
-def _resolve_existing(path: str, no_follow: int, pid: int) -> str:
-    descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | no_follow)
+def _name_of(pid: int, descriptor: int, asked: str) -> str:
+    """The path of a descriptor, which is closed here."""
     try:
-        found = os.readlink(f"/proc/self/fd/{descriptor}")
+        found = paths.path_of(descriptor)
+    except OSError:
+        return NAMELESS + asked
     finally:
         os.close(descriptor)
     own = f"/proc/{os.getpid()}/"  # a symbolic link to /proc/self led to us instead of the caller
     return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) else found
 
 
-def _record_open(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
-    clause = granted(desk, path, "write")
-    if clause is None and not found and not flags & os.O_CREAT:
+def _text(start: int, name: str) -> str:
+    """A path that leads nowhere, as it reads."""
+    if name.startswith("/"):
+        return name
+    try:
+        return f"{paths.path_of(start)}/{name}"
+    except OSError:
+        return name
+
+
+def _link(name: str, directory: int) -> str:
+    try:
+        return os.readlink(name, dir_fd=directory)
+    except OSError:
+        return ""
+
+
+def is_routine(pid: int, path: str) -> bool:
+    """Whether a write would only set something harmless of the writer's own, as run times do when they start.
+
+    The wall refuses it all the same, for Landlock cannot name the /proc entries of a process that is not there yet.
+    """
+    match = _OWN_SETTINGS.fullmatch(path)
+    try:
+        return match is not None and proc.thread_group(int(match[2] or match[1])) == pid
+    except ProcessLookupError:
+        return False
+
+
+def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:
+    if masked(desk, place.path, "write") is not None:
+        _record(desk, "open", process, asked, place, flags, 0)
+        return
+    makes = bool(flags & os.O_CREAT)
+    if (place.error == errno.ENOENT and not (makes and place.room)) or (place.error == errno.EACCES and not makes):
         return  # nothing there to write to: a search, not an act
-    more: dict[str, Any] = {}
-    if looks_into_outsider(desk, path):
-        more = {"outsider": True, "errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
-    elif clause is None:
-        more = uncovered_write(desk.plan, path, "files.write", new_name=not found)
-    if not found:
+    routine = granted(desk, place.path, "write") is None and is_routine(process.pid, place.path)
+    more = {"routine": True} if routine else {}
+    if place.error == errno.ENOENT:
         more["new"] = True
-    _record(desk, "open", process, asked, path, flags, clause, **more)
+    _record(desk, "open", process, asked, place, flags, 0 if place.error == errno.ENOENT else place.error, **more)
 
 
-def _record_device(desk: Desk, process: Process, asked: str, path: str, found: bool, flags: int) -> None:
-    clause = granted(desk, path, "write")
-    more: dict[str, Any] = {"errno": 0 if found else errno.ENOENT}
-    if clause is None and found:
-        more = uncovered(desk.plan, "devices.gpu", wall="files")
-    elif clause is None:
-        more |= {"wall": "files", "clause": "devices.gpu"}
-    _record(desk, "device", process, asked, path, flags, clause, **{"class": "gpu", "absent": not found, **more})
+def _record_device(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:
+    more = {"class": "gpu", "absent": place.error != 0}
+    _record(desk, "device", process, asked, place, flags, place.error, **more)
 
 
 def _record(
-    desk: Desk, kind: str, process: Process, asked: str, path: str, flags: int, granted_by: str | None, **more: Any
+    desk: Desk, kind: str, process: Process, asked: str, place: Place, flags: int, error: int, **more: Any
 ) -> None:
-    members: dict[str, Any] = {
-        "process": process.identity,
-        "path": path,
-        "asked": asked,
-        "flags": flags,
-        "errno": 0,
-        "refused": False,
-        "wall": "",
-        "clause": granted_by,
-        "predicted": True,
-    }
-    desk.record(kind, **(members | more))
+    clause = granted(desk, place.path, "write")
+    mask = masked(desk, place.path, "write")
+    # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
+    lacking = mask or ("devices.gpu" if kind == "device" else "files.write")
+    outcome: dict[str, Any] = {"errno": error, "refused": False, "wall": "", "clause": clause or lacking}
+    # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
+    if clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS):
+        if mask is not None:
+            denied = errno.EROFS if mask == "files.protect" else errno.EACCES
+            outcome |= {"errno": denied, "refused": True, "wall": "masks"}
+        elif looks_into_outsider(desk, place.path):
+            outcome = outsider_refused()
+        else:
+            outcome = uncovered_write(desk.plan, place.path, lacking, new_name=place.error == errno.ENOENT)
+    desk.record(
+        kind,
+        process=process.identity,
+        path=place.path,
+        asked=asked,
+        flags=flags,
+        **outcome,
+        predicted=True,
+        **more,
+    )
+
+
+def outsider_refused() -> dict[str, Any]:
+    """The members of a record of a look into a process that is none of the session's."""
+    return {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE, "outsider": True}

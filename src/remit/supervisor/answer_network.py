@@ -9,23 +9,26 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from remit.kernel import pidfd, proc
+from remit.kernel import proc, tcp_table
 from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answer_files import granted, resolve
-from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
+from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.flows import Connections
+from remit.supervisor.own_ports import OwnPorts
 from remit.supervisor.processes import Process
+from remit.supervisor.taken import Taken, is_datagram, local_address, option, signed, take
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
-_MSG_FASTOPEN = 0x20000000
 _EINPROGRESS = errno.EINPROGRESS
 
 _SOCKET_KIND = 0xF
@@ -39,30 +42,42 @@ _ALLOWED_SOCKETS = {
         for protocol in (0, socket.IPPROTO_TCP)
     },
 }
+_DATAGRAMS = {
+    (family, socket.SOCK_DGRAM, protocol)
+    for family in (socket.AF_INET, socket.AF_INET6)
+    for protocol in (0, socket.IPPROTO_UDP)
+}
 
 Respond = Callable[[Question, int], None]
 
 
 class NetworkAnswers:
-    """Answers connect, bind, listen, socket and addressed sends. `respond` answers a question with an errno, later."""
+    """Answers connect, bind, listen and socket. `respond` answers a question with an errno, later."""
 
-    def __init__(self, desk: Desk, deputy: DeputyClient, respond: Respond) -> None:
+    def __init__(self, desk: Desk, deputy: DeputyClient, sends: SendAnswers, respond: Respond) -> None:
         self._desk = desk
         self._deputy = deputy
         self._respond = respond
+        self._own_ports = OwnPorts(desk.processes)
         self._connect = GrantTable(desk.plan.connect)
         self._listen = GrantTable(desk.plan.listen)
+        self._datagrams = GrantTable(desk.plan.udp)
+        self._sends = sends
         self.connections = Connections()
 
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""
         address, raw = _address(question, question.arguments[1], question.arguments[2])
         if address.family in ("inet", "inet6"):
-            grant = self._connect.covering(address)
-            if grant is None and not desk.plan.observe:
-                return self._refuse("connect", process, address, "network.connect")
-            clause = grant.clause if grant else "network.connect"
-            return self._delegate("connect", process, question, address, raw, clause, observed=grant is None)
+            with self._kind(process, question) as (taken, datagrams):
+                if datagrams:
+                    return self._point_datagrams(taken, process, question, address, raw)
+                grant = self._connect.covering(address)
+                if grant is None:
+                    return self._uncovered("connect", process, question, address, raw, "network.connect", taken)
+                if grant.own and not desk.plan.observe:
+                    return self._connect_own(taken, process, question, address, raw, grant.clause)
+                return self._delegate("connect", process, question, address, raw, grant.clause, taken=taken)
         if address.family == "unix":
             return self._delegate("connect", process, question, address, raw, "network.unix")
         if address.family == "unspecified":
@@ -73,30 +88,34 @@ class NetworkAnswers:
         """bind: TCP by the scope's table; unix sockets wherever Landlock lets the deputy make one."""
         address, raw = _address(question, question.arguments[1], question.arguments[2])
         if address.family in ("inet", "inet6"):
-            grant = self._listen.covering(address)
-            if grant is None and not desk.plan.observe:
-                return self._refuse("bind", process, address, "network.listen", operation="bind")
-            clause = grant.clause if grant else "network.listen"
-            return self._delegate("bind", process, question, address, raw, clause, observed=grant is None)
+            with self._kind(process, question) as (taken, datagrams):
+                if datagrams and address.port == 0:
+                    # Some port to be answered on, as a send without bind gets by itself.
+                    return self._delegate("bind", process, question, address, raw, "network.udp", taken=taken)
+                grant = None if datagrams else self._listen.covering(address)
+                if datagrams:
+                    return self._refuse("bind", process, address, "network.udp", operation="bind")
+                if grant is None:
+                    return self._uncovered("bind", process, question, address, raw, "network.listen", taken)
+                return self._delegate("bind", process, question, address, raw, grant.clause, taken=taken)
         if address.family == "unix":
             return self._delegate("bind", process, question, address, raw, "files.write")
-        taken = _take(process, question)
-        try:
-            netlink = _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK
-        finally:
-            close_promptly(taken)
-        # Only route netlink sockets exist inside the boundary, and binding one reaches nobody.
+        with self._kind(process, question) as (taken, _):
+            netlink = option(taken.descriptor(), socket.SO_DOMAIN) == socket.AF_NETLINK
+            # Only route netlink sockets exist inside the boundary, and binding one reaches nobody.
+            if netlink and desk.plan.udp:  # or a datagram socket, put in its place meanwhile
+                return self._delegate("bind", process, question, address, raw, "", taken=taken)
         return Proceed() if netlink else self._refuse("bind", process, address, "network.listen", operation="bind")
 
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
-        taken = _take(process, question)
+        taken = take(process, question)
         clause, observed = "", False
         address = Address("unix", "", 0)
         try:
-            unix = _option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
+            unix = option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
             if not unix:
-                address = _local_address(taken)
+                address = local_address(taken)
         except OSError:
             close_promptly(taken)
             raise
@@ -106,8 +125,20 @@ class NetworkAnswers:
                 close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
             clause, observed = (grant.clause, False) if grant else ("network.listen", True)
-        request: Message = {"do": "listen", "backlog": _signed(question.arguments[1])}
-        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", observed=observed)
+        request: Message = {"do": "listen", "backlog": signed(question.arguments[1])}
+        made = os.fstat(taken).st_ino
+        self._ask(
+            request,
+            (taken,),
+            process,
+            question,
+            address,
+            clause,
+            "bind",
+            operation="listen",
+            made=made,
+            observed=observed,
+        )
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -116,7 +147,10 @@ class NetworkAnswers:
         The filter compares whole registers, the kernel reads 32 bits of each: what is allowed in those goes on.
         """
         family, kind, protocol = (value & _LOW for value in question.arguments[:3])
-        if (family, kind & _SOCKET_KIND, protocol) in _ALLOWED_SOCKETS[name]:
+        allowed = _ALLOWED_SOCKETS[name]
+        if desk.plan.udp and name == "socket":
+            allowed = allowed | _DATAGRAMS
+        if (family, kind & _SOCKET_KIND, protocol) in allowed:
             return Proceed()
         desk.record(
             "flow",
@@ -132,18 +166,70 @@ class NetworkAnswers:
         )
         return Fail(errno.EACCES)
 
-    def send(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
-        """Sends that name an address or open a connection by themselves (MSG_FASTOPEN)."""
-        flags = question.arguments[2 if name == "sendmsg" else 3]
-        if name == "sendto" and not flags & _MSG_FASTOPEN:
-            taken = _take(process, question)
-            try:
-                # No datagram socket of another family can exist inside, so a swapped descriptor gains nothing.
-                if _option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK:
-                    return Proceed()
-            finally:
-                close_promptly(taken)
-        return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
+    @contextmanager
+    def _kind(self, process: Process, question: Question) -> Iterator[tuple[Taken, bool]]:
+        """The caller's socket, and whether it is UDP: judged and acted on once taken, for it may be swapped.
+
+        Not taken before it is needed where no scope grants UDP, for then there is none.
+        """
+        taken = Taken(process, question)
+        try:
+            yield taken, bool(self._desk.plan.udp) and is_datagram(taken.descriptor())
+        finally:
+            taken.close()
+
+    def _point_datagrams(
+        self, taken: Taken, process: Process, question: Question, address: Address, raw: bytes
+    ) -> Answer:
+        """connect on UDP sends nothing; it says whom sends without an address go to."""
+        grant = self._datagrams.covering(address) if address.port else None
+        if grant is None:
+            self._sends.note(process, "connect", address, errno.EACCES, "network.udp")
+            return Fail(errno.EACCES)
+        clause = grant.clause
+
+        def finish(outcome: Message) -> None:
+            self._sends.note(process, "connect", address, int(outcome["errno"]), clause)
+            self._respond(question, int(outcome["errno"]))
+
+        self._deputy.ask({"do": "connect", "address": raw.hex()}, (taken.hand_over(),), process, finish)
+        return Later()
+
+    def _connect_own(
+        self, taken: Taken, process: Process, question: Question, address: Address, raw: bytes, clause: str
+    ) -> Answer:
+        """A port of loopback, if every socket that listens there is the session's own."""
+        made = os.fstat(taken.descriptor()).st_ino
+        tables = tcp_table.open_tables()
+        found = self._own_ports.hold(raw, tables)
+        if found and found[0]:
+            inodes, held = found
+            request: Message = {"do": "connect", "address": raw.hex(), "own": len(tables), "listeners": inodes}
+            descriptors = (taken.hand_over(), *tables, *held)
+            self._ask(request, descriptors, process, question, address, clause, "connect", made=made)
+            return Later()
+        for number in tables:
+            os.close(number)
+        if found is None:
+            return self._refuse("connect", process, address, clause)
+        self._record("connect", process, address, errno.ECONNREFUSED, False, "", clause)
+        return Fail(errno.ECONNREFUSED)
+
+    def _uncovered(
+        self,
+        operation: str,
+        process: Process,
+        question: Question,
+        address: Address,
+        raw: bytes,
+        clause: str,
+        taken: Taken,
+    ) -> Answer:
+        """What no grant covers: refused, or done and recorded because the session observes."""
+        if self._desk.plan.observe:
+            return self._delegate(operation, process, question, address, raw, clause, taken=taken, observed=True)
+        more = {"operation": operation} if operation == "bind" else {}
+        return self._refuse(operation, process, address, clause, **more)
 
     def _delegate(
         self,
@@ -154,9 +240,10 @@ class NetworkAnswers:
         raw: bytes,
         clause: str,
         *,
+        taken: Taken | None = None,
         observed: bool = False,
     ) -> Answer:
-        descriptors = [_take(process, question)]
+        descriptors = [(taken or Taken(process, question)).hand_over()]
         made = os.fstat(descriptors[0]).st_ino
         request: Message = {"do": operation, "address": raw.hex()}
         try:
@@ -198,11 +285,16 @@ class NetworkAnswers:
             error = int(outcome["errno"])
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections.add(made, process, address)
-            wall = "unix-sockets" if outcome.get("refused") else self._landlock_wall(kind, question, address, error)
+            if outcome.get("refused"):
+                wall = "unix-sockets" if address.family == "unix" else "addresses"
+            else:
+                wall = self._landlock_wall(kind, question, address, error)
             if observed or outcome.get("uncovered") or self._binds_elsewhere(kind, question, address, error):
                 more["observed"] = True
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
+            if operation == "listen" and error == 0:
+                self._own_ports.add(made, process, signed(question.arguments[0]))
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
@@ -259,31 +351,3 @@ def _address(question: Question, pointer: int, length: int) -> tuple[Address, by
         raise OSError(errno.EINVAL, "address length")
     raw = proc.read_memory(question.pid, pointer, length)
     return decode(raw), raw
-
-
-def _take(process: Process, question: Question) -> int:
-    return pidfd.take_descriptor(process.pidfd, _signed(question.arguments[0]))
-
-
-def _signed(value: int) -> int:
-    value &= _LOW
-    return value - (1 << 32) if value >> 31 else value
-
-
-def _option(descriptor: int, option: int) -> int:
-    holder = socket.socket(fileno=descriptor)
-    try:
-        return holder.getsockopt(socket.SOL_SOCKET, option)
-    finally:
-        holder.detach()
-
-
-def _local_address(descriptor: int) -> Address:
-    holder = socket.socket(fileno=descriptor)
-    try:
-        name = holder.getsockname()
-    finally:
-        holder.detach()
-    family = socket.AF_INET6 if len(name) == 4 else socket.AF_INET
-    packed = socket.inet_pton(family, name[0])
-    return Address("inet6" if len(name) == 4 else "inet", name[0], name[1], packed)

@@ -15,18 +15,21 @@ from remit.kernel.seccomp import Question
 from remit.plan import PathGrant
 from remit.supervisor.answer_files import (
     GPU_DEVICES,
-    OUTSIDER_CLAUSE,
+    NAMELESS,
     PLAIN_DEVICES,
     WRITING,
+    Opened,
     asked_open,
+    granted,
+    locate,
     looks_into_outsider,
+    masked,
     open_for_writing,
-    place,
-    resolve,
+    outsider_refused,
 )
 from remit.supervisor.answers import Answer, Desk, Proceed
-from remit.supervisor.observing import uncovered
-from remit.supervisor.paths import PathTable
+from remit.supervisor.observing import OWN_CLAUSE, uncovered
+from remit.supervisor.paths import PathTable, is_inside
 from remit.supervisor.processes import Process
 from remit.supervisor.seen import Seen
 
@@ -50,7 +53,7 @@ class Reads:
             return open_for_writing(desk, process, question, opened)
         # A path-only descriptor reads nothing; what is opened through it is another question.
         if not opened.flags & os.O_PATH:
-            self._look(process, question.pid, opened.directory, opened.path, opened.flags)
+            self._look(process, question.pid, opened)
         return Proceed()
 
     def is_quiet(self, question: Question, name: str) -> bool:
@@ -64,19 +67,20 @@ class Reads:
             return False
         return opened.path in self._quiet and not opened.flags & WRITING
 
-    def _look(self, process: Process, pid: int, directory: int, asked: str, flags: int) -> None:
-        found = place(pid, directory, asked, flags & os.O_NOFOLLOW)
-        if found is None:
+    def _look(self, process: Process, pid: int, opened: Opened) -> None:
+        asked, flags = opened.path, opened.flags
+        place = locate(pid, opened.directory, asked, flags, opened.how)
+        self._remember(opened, place.path)
+        if place.error not in (0, errno.EACCES) or place.path.startswith(NAMELESS):
             # Nothing there to read: a search, not an act. Compilers and linkers search the same places for ever.
-            self._remember(asked, resolve(pid, directory, asked)[0])
             return
-        clause = self._desk.files.clause(found, "read")
-        self._remember(asked, found)
+        # What plain permissions hide is named as it was asked for.
+        found = os.path.normpath(place.path) if place.error else place.path
+        clause = granted(self._desk, found, "read")
         if looks_into_outsider(self._desk, found):
-            lacking = {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE}
-            self._record(process, asked, found, flags, lacking, outsider=True)
+            self._record(process, asked, found, flags, outsider_refused())
         elif clause is None:
-            lacking = uncovered(self._desk.plan, self._lacking(found), wall="files")
+            lacking = self._lacking(found)
             # What is refused was meant to be; what is only observed would fill the evidence.
             if lacking["refused"] or self._seen.first(process.identity, found):
                 self._record(process, asked, found, flags, lacking)
@@ -85,20 +89,15 @@ class Reads:
         ):
             self._record(process, asked, found, flags, {"errno": 0, "refused": False, "wall": "", "clause": clause})
 
-    def _remember(self, asked: str, found: str) -> None:
+    def _remember(self, opened: Opened, found: str) -> None:
         """A path that a preset grants, and that the agent cannot lead elsewhere, need not be resolved again.
 
         What outsiders change there meanwhile, such as a new link out of a system tree, is still walled, but not seen.
         """
-        if not (self._desk.files.clause(found, "read") or "").startswith("use:"):
+        asked, plan = opened.path, self._desk.plan
+        if plan.observe or opened.how or "/.." in asked or not asked.startswith("/") or found.startswith(NAMELESS):
             return
-        if (
-            self._desk.plan.observe
-            or "/.." in asked
-            or not asked.startswith("/")
-            or _is_procs(asked)
-            or _is_procs(found)
-        ):
+        if not (granted(self._desk, found, "read") or "").startswith("use:") or _is_procs(asked) or _is_procs(found):
             return
         if any(self._desk.files.clause(path, "write") or self._is_secret(path) for path in (asked, found)):
             return
@@ -106,18 +105,21 @@ class Reads:
             self._quiet.clear()
         self._quiet.add(asked)
 
-    def _lacking(self, path: str) -> str:
-        return "files.secrets" if self._is_secret(path) else "files.read"
+    def _lacking(self, path: str) -> dict[str, Any]:
+        plan = self._desk.plan
+        if plan.observe and any(is_inside(path, place) for place in plan.hidden):
+            return {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OWN_CLAUSE}
+        if masked(self._desk, path, "read") is not None:
+            return {"errno": errno.EACCES, "refused": True, "wall": "masks", "clause": "files.secrets"}
+        return uncovered(plan, "files.secrets" if self._is_secret(path) else "files.read", wall="files")
 
     def _is_secret(self, path: str) -> bool:
         return self._secrets.clause(path, "secret") is not None
 
-    def _record(
-        self, process: Process, asked: str, path: str, flags: int, members: dict[str, Any], **more: Any
-    ) -> None:
+    def _record(self, process: Process, asked: str, path: str, flags: int, members: dict[str, Any]) -> None:
         if path in PLAIN_DEVICES or path.startswith(("/dev/pts/", "pipe:", "socket:", "anon_inode:")):
             return
-        kind = "open"
+        kind, more = "open", dict[str, Any]()
         if path.startswith(GPU_DEVICES):
             kind, more = "device", {"class": "gpu", "absent": False}
         self._desk.record(

@@ -37,12 +37,25 @@ class _Pending:
 
 
 class ExecStops:
-    """Follows each exec from its question to its stop. `proceed` lets a question's call run."""
+    """Follows each exec from its question to its stop. `proceed` lets a question's call run; `killable` says that
+    nothing but death ends the wait for an answer (WAIT_KILLABLE_RECV)."""
 
-    def __init__(self, desk: Desk, proceed: Callable[[Question], bool]) -> None:
+    def __init__(
+        self,
+        desk: Desk,
+        proceed: Callable[[Question], bool],
+        is_valid: Callable[[Question], bool],
+        killable: bool,
+    ) -> None:
         self._desk = desk
         self._proceed = proceed
+        self._is_valid = is_valid
+        self._killable = killable
         self._pending: dict[int, _Pending] = {}
+        # Threads of a process that another thread's exec will end, or whose turn comes when that has failed. Seizing
+        # two of them would hang us: the seizure of one waits for the exec of another, which waits for us to reap a
+        # third that it has killed (ptrace(2), BUGS; de_thread in fs/exec.c).
+        self._queued: dict[int, list[tuple[Question, str]]] = {}
         self._loaders = _loaders()
 
     def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -53,6 +66,9 @@ class ExecStops:
         """
         if process.asked is not None and proc.read_stat(process.pid).forked_only:
             return self._begin_spawned(process, process.asked)
+        if any(pending.process is process for pending in self._pending.values()):
+            self._queued.setdefault(process.pid, []).append((question, name))
+            return Later()
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
@@ -64,13 +80,13 @@ class ExecStops:
             process.unconfirmed = True
             return Proceed()
         self._pending[question.pid] = pending
-        if not self._proceed(question):
-            return Later()  # it died meanwhile; the wait status will tell
-        try:
-            ptrace.interrupt(question.pid)
-        except OSError:
-            pass  # gone, or at its exec stop already
-        return Later()
+        # Before the answer if that is possible: later, a process whose exec failed may exit before it has stopped,
+        # and what it tried would go unread. A wait that signals break would be broken by this, and for ever.
+        if self._killable:
+            _interrupt(question.pid)
+        if self._proceed(question) and not self._killable:
+            _interrupt(question.pid)
+        return Later()  # also if it died meanwhile: the wait status will tell
 
     def _asked(self, pid: int, directory: int, address: int) -> str:
         if not self._desk.plan.observe:
@@ -113,10 +129,26 @@ class ExecStops:
             ptrace.detach(thread, deliver)
         except OSError:
             pass  # killed while it was stopped
+        if pending is not None:
+            self._next(pending.process)
 
     def ended(self, thread: int) -> None:
         """A tracee died."""
-        self._pending.pop(thread, None)
+        pending = self._pending.pop(thread, None)
+        if pending is not None:
+            self._next(pending.process)
+
+    def _next(self, process: Process) -> None:
+        """Begin the next exec that waited for this process's last one; those of threads that it ended are gone."""
+        waiting = self._queued.pop(process.pid, [])
+        while waiting:
+            question, name = waiting.pop(0)
+            if not self._is_valid(question):
+                continue
+            if isinstance(self.begin(self._desk, process, question, name), Later):
+                self._queued[process.pid] = waiting
+                return
+            self._proceed(question)
 
     def confirm(self, process: Process) -> None:
         """Read a process whose exec could not be traced, at its next question."""
@@ -136,26 +168,16 @@ class ExecStops:
             )
 
     def unread(self, process: Process) -> None:
-        """A process ended before what it ran could be read."""
+        """A process ended, maybe before what it ran could be read."""
+        self._queued.pop(process.pid, None)
         if process.unconfirmed:
             words = process.asked.arguments if process.asked else [""]
             self._record(process, words[0], 0, 0, words, False, "", False, 0, "")
 
     def _take_executed(self, pid: int) -> _Pending | None:
-        """The exec that has happened in this process, by whichever of its threads.
-
-        The kernel is asked only when two threads raced: a ptrace request waits until the tracee has left its CPU, and
-        reading it through /proc first gives it the time.
-        """
+        """The exec that has happened in this process, by whichever of its threads: one at a time is let go."""
         threads = [thread for thread, pending in self._pending.items() if pending.process.pid == pid]
-        if len(threads) > 1:
-            try:
-                threads = [ptrace.event_message(pid)]
-            except OSError:  # killed at the stop, before its first instruction: nothing ran
-                for thread in threads:
-                    del self._pending[thread]
-                return None
-        return self._pending.pop(threads[0], None) if threads else None
+        return self._pending.pop(threads[0]) if threads else None
 
     def _executed(self, pending: _Pending) -> None:
         self._read(pending.process, confirmed=True, asked=pending.asked)
@@ -170,7 +192,7 @@ class ExecStops:
             device, inode = found.st_dev, found.st_ino
             if arguments is None:
                 arguments, truncated = proc.command_line(pid)
-            directory = proc.read_link(f"/proc/{pid}/cwd")
+            directory = _directory(pid)
             if image.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
             elif (device, inode) in self._loaders:
@@ -250,9 +272,26 @@ class ExecStops:
         )
 
 
+def _interrupt(thread: int) -> None:
+    try:
+        ptrace.interrupt(thread)
+    except OSError:
+        pass  # gone, or at its exec stop already
+
+
 class _Program(NamedTuple):
     path: str
     key: tuple[int, int]  # device and inode
+
+
+def _directory(pid: int) -> str:
+    """Where a process works, or nothing when that is deeper than the kernel can tell."""
+    try:
+        return proc.read_link(f"/proc/{pid}/cwd")
+    except OSError as problem:
+        if problem.errno != errno.ENAMETOOLONG:
+            raise
+        return ""
 
 
 def _find_program(asked: Spawned) -> _Program | None:

@@ -10,31 +10,38 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from remit.attempts import quick
+from remit.attempts.attempt import Result
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import closing, pidfd, ptrace
+from remit.kernel import closing, pidfd, process, ptrace
 from remit.plan import Plan
 from remit.protocol import Message
-from remit.supervisor import answer_calls, answer_files
-from remit.supervisor.answer_changes import NAMES as CHANGES
-from remit.supervisor.answer_changes import Changes
 from remit.supervisor.answer_network import NetworkAnswers
-from remit.supervisor.answer_reads import Reads
+from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
+from remit.supervisor.handlers import handlers
 from remit.supervisor.images import ExecStops
+from remit.supervisor.losses import Losses
+from remit.supervisor.mask_watch import MaskWatch
+from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.paths import PathTable
+from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
+from remit.supervisor.proof import Proof, describe
 from remit.supervisor.questions import Questions
+from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
 from remit.supervisor.seen import Seen
@@ -60,12 +67,21 @@ class Supervisor:
     """One session from the first question to the closing record."""
 
     def __init__(
-        self, plan: Plan, temporary_directory: str, boundary: Boundary, writer: EvidenceWriter, engine: EnginePipe
+        self,
+        plan: Plan,
+        temporary_directory: str,
+        boundary: Boundary,
+        writer: EvidenceWriter,
+        engine: EnginePipe,
+        notary: NotaryPipe,
+        redactor: Redactor,
     ) -> None:
         self._plan = plan
         self._boundary = boundary
         self._writer = writer
         self._engine = engine
+        self._notary = notary
+        self._redactor = redactor
         self._selector = selectors.DefaultSelector()
         self._began = time.monotonic()
         self._next_sample = self._began + SAMPLE_SECONDS
@@ -75,7 +91,9 @@ class Supervisor:
         self.denials = 0
         self._seen = Seen()
         self._exceeded: set[str] = set()  # budgets, while observing
-        self.on_freeze: Callable[[str], None] = lambda behaviour: None
+        self._proof: Proof | None = None
+        self.on_freeze: Callable[[str], None] = lambda cause: None
+        self._persistence = Persistence(plan, os.path.expanduser("~"))
         self._build(plan, temporary_directory)
 
     def _build(self, plan: Plan, temporary_directory: str) -> None:
@@ -86,18 +104,21 @@ class Supervisor:
         self.processes.set_zygote(boundary.zygote)
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
+        self.masks = MaskWatch(plan.masks, temporary_directory, boundary, self.record)
         files = PathTable(plan.files, temporary_directory)
         desk = Desk(plan, temporary_directory, self.processes, self.record, files)
-        self._questions = Questions(boundary.listener, desk)
+        self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        self._network = NetworkAnswers(desk, self._deputy, self._questions.respond)
-        self._stops = ExecStops(desk, self._questions.proceed)
-        reads = Reads(desk, self._seen) if plan.sight == "full" else None
-        handlers = _handlers(self._network, self._stops, desk, self._seen, reads)
-        self._questions.use(handlers, self._stops, reads.is_quiet if reads else None)
-        self._child_signal = _wake_on_child_signal()
+        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
+        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
+        self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
+        table, is_quiet = handlers(desk, self._network, sends, self._stops, self._seen)
+        self._questions.use(table, self._stops, is_quiet)
+        closing.prepare()
+        self._child_signal = process.wake_on_child_signal()
         self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
         self.steps = Steps(self.record, self.processes)
+        self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
             self._selector,
             boundary.channel,
@@ -119,12 +140,40 @@ class Supervisor:
         self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
+        self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
-        self.denials += bool(members.get("refused"))
+        if self._proof is not None and self._proof.takes(kind, members):
+            return 0
+        self.denials += bool(members.get("refused") and not members.get("routine"))
+        if kind == "open" and not members["refused"]:
+            self._persistence.opened(members["path"])
         self._seen.recorded(kind, members.get("process"))
-        return self._writer.append(kind, members)
+        return self._losses.append(kind, self._redactor.members(kind, members))
+
+    def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
+        """Have attempts made before any program of the agent runs; record and return their results.
+
+        `more` is for `Proof`. No results when the session ended meanwhile; raises BoundaryError when they never come.
+        """
+        proof = self._proof = Proof(self._plan, self.processes, names, **more)
+        self._zygote.send(proof.request(self._writer.directory, self._boundary))
+        while self._outcome is None and not proof.over():
+            self._turn()
+        self._proof = None
+        if self._outcome is None and any(map(pidfd.has_exited, self._insiders)):
+            self._end(Outcome(None, "remit", "what acts for the agent died"))
+        if self._outcome is not None:
+            return []
+        results = proof.results(self._boundary)
+        self.record("attempts", results=describe(proof.attempts, results))
+        return results
+
+    def refuse_to_start(self) -> None:
+        """A wall did not hold: the session is closed before it has run anything."""
+        self._end(Outcome(None, "remit", "a wall did not hold"))
+        self.run()
 
     def serve_harness(self, connection: Any) -> None:
         """Take requests from the harness over its own channel."""
@@ -156,15 +205,13 @@ class Supervisor:
         return self._close(self._outcome)
 
     def signal_command(self, number: int) -> None:
-        spawn = self.requests.spawns.get(self._root or 0)
-        if spawn is not None and spawn.pid:
-            os.kill(spawn.pid, number)
+        self.requests.send_signal(self._root or 0, number)
 
-    def freeze(self, by: str, finding: str | None = None) -> int:
+    def freeze(self, by: str, finding: str | None = None, **why: str) -> int:
         """Stop the whole tree until `resume`; nobody gets an answer meanwhile."""
         self._stop_answering()
         count = self._responder.freeze()
-        self.record("response", finding=finding, verdict="freeze", by=by, processes=count)
+        self.record("response", finding=finding, verdict="freeze", by=by, processes=count, **why)
         return count
 
     def resume(self, by: str) -> int:
@@ -203,9 +250,16 @@ class Supervisor:
             self._sample()
         if self._writer.flush():
             self._engine.ring()
+            self._notary.flushed(self._writer)
+        if not self._writer.full:
+            self._losses.settle()
+        elif self._plan.when_full == "end" and self._outcome is None:
+            self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
         self._next_sample = time.monotonic() + SAMPLE_SECONDS
+        if self._writer.full:
+            self._writer.retry()
         sample = take_sample(self.processes)
         self.record(
             "compute",
@@ -216,8 +270,11 @@ class Supervisor:
         )
         for flow in self._network.connections.sample(self.processes):
             self.record("flow", **flow)
-        if self._plan.limits.processes and self.processes.expected() >= self._plan.limits.processes:
+        if self.processes.is_unsettled(self._plan.limits.processes):
             self.processes.reconcile(self._responder.descendants())
+        bare = self.masks.check()
+        if bare is not None and self._outcome is None:
+            self.kill("supervisor", ended_by=f"a mask came off: {bare}")
         clause = exceeded(sample, self._plan.limits, self._began)
         if clause is not None and self._outcome is None:
             self._over_budget(clause, sample.processes)
@@ -238,6 +295,8 @@ class Supervisor:
             self._program_ended(message["exited"], message["status"])
         elif "refused" in message:
             self._program_ended(message["refused"], 126 << 8)
+        elif self._proof is not None and self._proof.heard(message):
+            pass
         elif "lost" in message:
             self._end(Outcome(None, "remit", "the deputy died"))
 
@@ -251,6 +310,7 @@ class Supervisor:
         if found is None:
             self._zygote.read_now()  # it says who the child is before it lets the child run
             found = self.requests.lookup(pid)
+        self.requests.deliver_early(pid)
         return found
 
     def _engine_ready(self, events: int) -> None:
@@ -264,11 +324,20 @@ class Supervisor:
                 self.kill("engine", verdict["finding"], ended_by=f"verdict on {verdict['behaviour']}")
             elif verdict["verdict"] == "freeze" and not self.frozen and self._outcome is None:
                 self.freeze("engine", verdict["finding"])
-                self.on_freeze(verdict["behaviour"])
+                self.on_freeze(f"the verdict on {verdict['behaviour']}")
+
+    def _notary_ready(self, events: int) -> None:
+        if not self._notary.receive(self._writer):
+            self._selector.unregister(self._notary.answers)
 
     def _questions_ready(self, events: int) -> None:
         if not self._questions.serve():
             self._stop_answering()  # nobody is left under the filter
+
+    def _flooded(self, process: Process) -> None:
+        """A program asked more than anybody needs to: nobody gets an answer until a person has looked at it."""
+        self.freeze("rate-limit", process=process.identity, clause=CLAUSE)
+        self.on_freeze("the limit on questions")
 
     def _deputy_ready(self, events: int) -> None:
         if not self._deputy.receive():
@@ -341,11 +410,16 @@ class Supervisor:
     def _close(self, outcome: Outcome) -> Outcome:
         """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
         left = [process.identity for process in self.processes.running()]
-        if left:
+        for descriptor in self._insiders:  # first of all, so that nothing more is started
+            pidfd.send_signal(descriptor, signal.SIGKILL)
+        if left or self.requests.spawns:  # a program that was started a moment ago has asked nothing yet
             self._stop_answering()
             self._responder.kill()
             for process in self.processes:
                 self.processes.forget(process)
+        if (persistence := self._persistence.left()) is not None:
+            self.record("persistence", **persistence)
+        self._losses.settle()
         status = outcome.status
         self.record(
             "end",
@@ -354,38 +428,14 @@ class Supervisor:
             ended_by=outcome.ended_by,
             left_running=left,
         )
-        self._writer.flush()
+        self._writer.flush_all()
         self._engine.ring()
         self._engine.drain(self._writer)
         self.record("closed", findings=len(self._engine.severities))
+        self._writer.flush()
+        self._notary.finish(self._writer)
         self._control.close()
         self._writer.close()
-        for descriptor in self._insiders:
-            pidfd.send_signal(descriptor, signal.SIGKILL)
         # Reaped here, for in a container nobody else may ever do it.
         self._responder.wait_for_children()
         return outcome
-
-
-def _handlers(
-    network: NetworkAnswers, stops: ExecStops, desk: Desk, seen: Seen, reads: Reads | None
-) -> dict[str, answer_calls.Handler]:
-    return {
-        **answer_calls.HANDLERS,
-        **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(answer_files.OPENS, reads.open if reads else answer_files.open_file),
-        **dict.fromkeys(CHANGES, Changes(desk, seen).change),
-        **dict.fromkeys(("socket", "socketpair"), network.make_socket),
-        **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), network.send),
-        "connect": network.connect,
-        "bind": network.bind,
-        "listen": network.listen,
-    }
-
-
-def _wake_on_child_signal() -> int:
-    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    closing.prepare()
-    return reader

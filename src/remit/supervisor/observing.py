@@ -33,4 +33,6 @@ def uncovered_write(plan: Plan, path: str, clause: str, *, new_name: bool) -> di
 def is_own(plan: Plan, path: str, *, new_name: bool) -> bool:
     """Whether a change there would be one of remit's own, or of the directories that lead to them."""
     directory = path.rpartition("/")[0] or "/"
-    return any(is_inside(path, own) or (new_name and is_inside(own, directory)) for own in plan.outside)
+    return any(
+        is_inside(path, own) or (new_name and is_inside(own, directory)) for own in (*plan.outside, *plan.hidden)
+    )

@@ -8,22 +8,33 @@ parent was killed at the wrong moment keeps its candidates; it is never given a 
 from __future__ import annotations
 
 import os
+import resource
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from remit.kernel import pidfd, proc
+from remit.supervisor.rate import Allowance
+
+# Descriptors that are left for everything but the processes: channels, evidence, what is open for one moment.
+_OTHER_DESCRIPTORS = 128
+_SUSPECTS_MAX = 64
 
 
 class Process:
     """One live process of the session. `pending_forks`: children it made that have not been met yet."""
 
-    __slots__ = ("asked", "cpu", "exit_status", "identity", "pending_forks", "pid", "pidfd", "start", "unconfirmed")
+    __slots__ = (
+        *("allowance", "asked", "cpu", "exit_status", "identity"),
+        *("pending_forks", "pid", "pidfd", "start", "unconfirmed"),
+    )
 
-    def __init__(self, pid: int, start: int, descriptor: int) -> None:
+    def __init__(self, pid: int, start: int, descriptor: int, allowance: Allowance) -> None:
         self.pid = pid
         self.start = start
         self.identity = f"{pid}:{start}"
         self.pidfd = descriptor
+        self.allowance = allowance  # of questions; shared with all that descend from the same program
         self.pending_forks = 0
         self.asked: Spawned | None = None  # what the zygote was asked to run here, until it has been seen running
         self.unconfirmed = False  # it has run a program that nobody has read yet
@@ -62,11 +73,16 @@ class ProcessTable:
         self._by_pid: dict[int, Process] = {}
         self._supervisor = os.getpid()
         self._zygote: Process | None = None
+        self._prover: Process | None = None
         # Killed processes that had children nobody had met yet: the possible parents of an orphan.
         self._lost_parents: dict[str, int] = {}
         # Ended and recorded, pid -> start. A zombie is still listed as its parent's child, and is not met again.
         self._ended: dict[int, int] = {}
         self.ended_cpu = 0.0
+        # Each live process is held by one descriptor. A fork that nobody could follow is refused before it happens.
+        self.capacity = max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _OTHER_DESCRIPTORS)
+        # Of the zygote, and of orphans: to leave one's parent must not bring a new allowance.
+        self._common = Allowance(time.monotonic())
 
     def __iter__(self) -> Iterator[Process]:
         return iter(list(self._by_pid.values()))
@@ -78,6 +94,11 @@ class ProcessTable:
         """Live processes, with those that have been allowed but not met."""
         return len(self._by_pid) + sum(process.pending_forks for process in self._by_pid.values())
 
+    def is_unsettled(self, at_most: int | None) -> bool:
+        """Whether `reconcile` is worth a walk over /proc: forks are refused, or orphans have too many candidates."""
+        full = self.expected() >= min(self.capacity, at_most or self.capacity)
+        return full or len(self._lost_parents) > _SUSPECTS_MAX
+
     def get(self, pid: int) -> Process | None:
         """The process of this number if it is one of ours and still there."""
         process = self._by_pid.get(pid)
@@ -86,30 +107,48 @@ class ProcessTable:
             return None
         return process
 
+    def known(self, pid: int) -> Process | None:
+        """The process of this number that was met and read, alive or not: for what harms nobody if it is not."""
+        process = self._by_pid.get(pid)
+        return None if process is None or process.unconfirmed else process
+
     def set_zygote(self, pid: int) -> None:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
-        self._zygote = Process(pid, 0, pidfd.open_process(pid))
+        self._zygote = Process(pid, 0, pidfd.open_process(pid), self._common)
 
-    def caller(self, thread: int) -> Process:
-        """The process that asks a question, met for the first time or known. Raises ProcessLookupError."""
+    def set_prover(self, pid: int) -> str:
+        """The zygote's child that makes attempts is ours as well. Its identity, which no other process has."""
+        self._prover = Process(pid, 0, pidfd.open_process(pid), self._common)
+        return self._prover.identity
+
+    def caller(self, thread: int, still_asks: Callable[[], bool]) -> Process:
+        """The process that asks a question, met for the first time or known. Raises ProcessLookupError.
+
+        `still_asks` is whether the thread waits for its answer even now: as long as it does, its number is its own.
+        Nobody is met on the word of a number alone, for after a kill it may be an outsider's.
+        """
         process = self.get(thread)
         if process is not None:
             return process
-        if self._zygote is not None and thread == self._zygote.pid:
-            return self._zygote
+        for own in (self._zygote, self._prover):
+            if own is not None and thread == own.pid and pidfd.is_alive(own.pidfd):
+                return own
         try:
             descriptor = pidfd.open_process(thread)
         except OSError:
             group = proc.thread_group(thread)
-            return self.get(group) or self._meet(group, pidfd.open_process(group))
-        return self._meet(thread, descriptor)
+            return self.get(group) or self._meet(group, pidfd.open_process(group), still_asks)
+        return self._meet(thread, descriptor, still_asks)
 
     def owner(self, thread: int) -> Process | None:
         """The process of ours that a thread number belongs to."""
         try:
-            return self.get(proc.thread_group(thread))
+            group = proc.thread_group(thread)
         except ProcessLookupError:
             return None
+        if self._prover is not None and group == self._prover.pid and pidfd.is_alive(self._prover.pidfd):
+            return self._prover
+        return self.get(group)
 
     def is_ours(self, thread: int) -> bool:
         """Whether a thread belongs to the session; a child that has asked nothing yet is met through its parent."""
@@ -157,7 +196,7 @@ class ProcessTable:
             if self.get(pid) is None and not (self._zygote is not None and pid == self._zygote.pid):
                 try:
                     if self._ended.get(pid) != proc.read_stat(pid).start:
-                        self._meet(pid, pidfd.open_process(pid))
+                        self._meet(pid, pidfd.open_process(pid), lambda: True)
                 except OSError:
                     continue
 
@@ -210,23 +249,28 @@ class ProcessTable:
             if reaped:
                 del self._ended[pid]
 
-    def _meet(self, pid: int, descriptor: int) -> Process:
+    def _meet(self, pid: int, descriptor: int, is_ours: Callable[[], bool]) -> Process:
         try:
             stat = proc.read_stat(pid)
+            if not is_ours():
+                raise ProcessLookupError(pid)
         except BaseException:
             os.close(descriptor)
             raise
         if self._zygote is not None and stat.parent == self._zygote.pid:
-            return self._add_spawned(pid, stat.start, descriptor)
+            spawn = self._spawned(pid)  # asking may be how we hear that this child makes attempts
+            if self._prover is not None and pid == self._prover.pid:
+                os.close(descriptor)
+                return self._prover
+            return self._add_spawned(pid, stat.start, descriptor, spawn)
         if stat.parent != self._supervisor:
             parent = self.get(stat.parent)
             if parent is not None:
                 return self._add(pid, stat.start, descriptor, parent, "parent")
         return self._add(pid, stat.start, descriptor, None, "orphan")
 
-    def _add_spawned(self, pid: int, start: int, descriptor: int) -> Process:
-        process = self._register(pid, start, descriptor)
-        spawn = self._spawned(pid)
+    def _add_spawned(self, pid: int, start: int, descriptor: int, spawn: Spawned | None) -> Process:
+        process = self._register(pid, start, descriptor, Allowance(time.monotonic()))
         process.asked = spawn
         self._record(
             "fork",
@@ -240,7 +284,7 @@ class ProcessTable:
         return process
 
     def _add(self, pid: int, start: int, descriptor: int, parent: Process | None, via: str) -> Process:
-        process = self._register(pid, start, descriptor)
+        process = self._register(pid, start, descriptor, parent.allowance if parent else self._common)
         candidates: list[str] = []
         if parent is None:
             candidates = [p.identity for p in self._by_pid.values() if p.pending_forks] + list(self._lost_parents)
@@ -256,8 +300,8 @@ class ProcessTable:
         )
         return process
 
-    def _register(self, pid: int, start: int, descriptor: int) -> Process:
-        process = Process(pid, start, descriptor)
+    def _register(self, pid: int, start: int, descriptor: int, allowance: Allowance) -> Process:
+        process = Process(pid, start, descriptor, allowance)
         self._by_pid[pid] = process
         self._watch(process)
         return process

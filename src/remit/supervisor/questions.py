@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import select
+import time
 from collections.abc import Callable
+from functools import partial
 
 from remit.kernel import seccomp
 from remit.kernel.seccomp import Question
@@ -13,6 +15,8 @@ from remit.supervisor.answer_calls import Handler, refuse
 from remit.supervisor.answer_files import OPENS
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, Return
 from remit.supervisor.images import ExecStops
+from remit.supervisor.processes import Process
+from remit.supervisor.rate import REFUSED_COST
 
 QUESTIONS_PER_TURN = 64  # then the other sockets are served, verdicts first
 
@@ -20,9 +24,10 @@ QUESTIONS_PER_TURN = 64  # then the other sockets are served, verdicts first
 class Questions:
     """Receives from the listener in the thread that answers: handing over costs more than answering."""
 
-    def __init__(self, listener: int, desk: Desk) -> None:
+    def __init__(self, listener: int, desk: Desk, flooded: Callable[[Process], None]) -> None:
         self.listener = listener
         self._desk = desk
+        self._flooded = flooded
         self._handlers: dict[str, Handler] = {}
         self._stops: ExecStops | None = None
         self._is_quiet: Callable[[Question, str], bool] | None = None
@@ -49,23 +54,32 @@ class Questions:
             if not ready[0][1] & select.POLLIN:
                 return False
             question = seccomp.receive(self.listener)
-            if question is not None:
-                self._serve_one(question)
+            if question is None:
+                continue
+            process = self._serve_one(question)
+            if process is not None:
+                self._flooded(process)
+                return True  # frozen: nobody gets an answer
         return True
 
     def proceed(self, question: Question) -> bool:
         return seccomp.proceed(self.listener, question)
 
+    def is_valid(self, question: Question) -> bool:
+        return seccomp.is_valid(self.listener, question)
+
     def respond(self, question: Question, error: int) -> None:
         """Answer later: errno, 0 for success."""
         seccomp.answer(self.listener, question, error=error)
 
-    def _serve_one(self, question: Question) -> None:
+    def give(self, question: Question, value: int, error: int) -> None:
+        """Answer later: the value that the call returns, or errno."""
+        seccomp.answer(self.listener, question, value=value, error=error)
+
+    def _serve_one(self, question: Question) -> Process | None:
+        """Answer one question. Returns its process if that one's program has now asked more than its allowance."""
         name = NAMES.get(question.number, str(question.number))
-        if self._is_quiet is not None and name in OPENS and self._is_quiet(question, name):
-            self.proceed(question)
-            return
-        answer = self._answer(question, name)
+        process, answer = self._answer_at_sight(question, name) or self._answer(question, name)
         if isinstance(answer, Proceed):
             self.proceed(question)
         elif isinstance(answer, Fail):
@@ -74,26 +88,36 @@ class Questions:
             seccomp.answer(self.listener, question, value=answer.value)
         else:
             assert isinstance(answer, Later)
+        cost = REFUSED_COST if isinstance(answer, Fail) else 1.0
+        spent = process is not None and not process.allowance.spend(cost, time.monotonic())
+        return process if spent else None
 
-    def _answer(self, question: Question, name: str) -> Answer:
+    def _answer_at_sight(self, question: Question, name: str) -> tuple[Process | None, Answer] | None:
+        """An open that needs no looking at, by a process that is known; None for all others."""
+        if self._is_quiet is None or name not in OPENS:
+            return None
+        process = self._desk.processes.known(question.pid)
+        return (process, Proceed()) if process is not None and self._is_quiet(question, name) else None
+
+    def _answer(self, question: Question, name: str) -> tuple[Process | None, Answer]:
+        process = None
         try:
-            process = self._desk.processes.caller(question.pid)
+            process = self._desk.processes.caller(question.pid, partial(seccomp.is_valid, self.listener, question))
             if not seccomp.is_valid(self.listener, question):
-                return Later()  # the caller died; what was just read may be another process
+                return None, Later()  # the caller died; what was just read may be another process
             if process.unconfirmed and self._stops is not None:
                 self._stops.confirm(process)
-            return self._handlers.get(name, refuse)(self._desk, process, question, name)
+            return process, self._handlers.get(name, refuse)(self._desk, process, question, name)
         except ProcessLookupError:
-            return Fail(errno.EPERM)  # gone, or so it says: either way nobody may act on it
+            return process, Fail(errno.EPERM)  # gone, or so it says: either way nobody may act on it
         except Exception as problem:
-            self._record_failure(question, name, problem)
-            return Fail(_errno_for(problem))
+            self._record_failure(process, question, name, problem)
+            return process, Fail(_errno_for(problem))
 
-    def _record_failure(self, question: Question, name: str, problem: Exception) -> None:
-        known = self._desk.processes.owner(question.pid)
+    def _record_failure(self, process: Process | None, question: Question, name: str, problem: Exception) -> None:
         self._desk.record(
             "privilege",
-            process=known.identity if known else None,
+            process=process.identity if process else None,
             operation=name,
             arguments=list(question.arguments),
             errno=_errno_for(problem),

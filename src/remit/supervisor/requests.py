@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from remit.errors import FrozenError, StepError, UsageError
 from remit.kernel import pidfd
 from remit.protocol import Message, ProtocolError
 from remit.supervisor.connections import Connection
@@ -27,10 +28,13 @@ class Spawn:
     search_path: str
     owner: Connection | None
     pid: int = 0
+    signals: list[int] = field(default_factory=list)  # sent before it had asked its first question
 
 
 class Session(Protocol):
     """What requests may do to the session as a whole."""
+
+    frozen: bool
 
     def freeze(self, by: str) -> int: ...
     def resume(self, by: str) -> int: ...
@@ -56,6 +60,7 @@ class Requests:
         self.by_pid: dict[int, Spawn] = {}
         self.harness: Connection | None = None
         self.environment: dict[str, str] = {}  # for programs whose caller names none: what the scope grants
+        self._step_owners: dict[str, Connection] = {}
         self._last = 0
 
     def received(self, connection: Connection, message: Message) -> None:
@@ -63,15 +68,23 @@ class Requests:
         descriptors = connection.take_descriptors(int(message.get("descriptors", 0)))
         try:
             outcome = self._perform(connection, message, descriptors)
+        except UsageError as problem:
+            refusal = {"error": problem.message, "hint": problem.hint, "class": type(problem).__name__}
+            connection.send({"request": message.get("request"), **refusal})
+            return
         except ProtocolError as problem:
             connection.send({"request": message.get("request"), "error": str(problem)})
             return
         connection.send({"request": message.get("request"), "ok": outcome})
 
     def lost(self, connection: Connection) -> None:
-        """A peer hung up. Without its harness a session ends: nobody is left who could mark its steps."""
+        """A peer hung up. Without its harness a session ends: nobody is left who could mark its steps. Any other peer's
+        steps end with it, and what it started runs on."""
         if connection is self.harness:
             self._session.finish()
+            return
+        for step in [step for step, owner in self._step_owners.items() if owner is connection]:
+            self._end_step(step, self._source(connection))
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
         source = self._source(connection)
@@ -79,11 +92,15 @@ class Requests:
         if action == "spawn":
             return self.spawn(message, descriptors, connection)
         if action == "step":
-            if message.get("mark") == "begin":
-                return self._steps.begin(message, source)
-            return self._steps.end(str(message.get("step")), source)
+            if message.get("mark") != "begin":
+                return self._end_step(str(message.get("step")), source)
+            if self._session.frozen and connection is not self.harness:
+                raise FrozenError("the session is frozen", hint="remit resume")
+            self._steps.begin(message, source)
+            self._step_owners[message["step"]] = connection
+            return None
         if action == "signal":
-            return self._signal(int(message["spawn"]), int(message["signal"]))
+            return self.send_signal(int(message["spawn"]), int(message["signal"]))
         by = "harness" if connection is self.harness else "operator"
         if action == "freeze":
             return self._session.freeze(by)
@@ -95,11 +112,15 @@ class Requests:
             return self._session.finish()
         raise ProtocolError(f"unknown request: {action}")
 
+    def _end_step(self, step: str, source: str) -> None:
+        self._steps.end(step, source)
+        self._step_owners.pop(step, None)
+
     def spawn(self, message: Message, descriptors: tuple[int, ...], owner: Connection | None) -> int:
         """Have a program started, charged to an open step if one is named. Returns the spawn's number."""
         step = message.get("step")
         if step is not None and not self._steps.is_open(step):
-            raise ProtocolError(f"step is not open: {step}")
+            raise StepError(f"step is not open: {step}", hint="a program is started while its step is open")
         arguments = message["arguments"]
         if not arguments or not all(isinstance(word, str) and "\0" not in word for word in arguments):
             raise ProtocolError("arguments must be one or more strings without NUL")
@@ -141,14 +162,25 @@ class Requests:
             return None
         return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path)
 
+    def send_signal(self, number: int, signal_number: int) -> bool:
+        """Signal a program that was started. Before its first question it still has the zygote's signal handling, and
+        may not even have a pid, so what is sent by then waits for that question."""
+        spawn = self.spawns.get(number)
+        if spawn is None or signal_number not in set(signal.Signals):
+            return False
+        process = self._processes.get(spawn.pid)
+        if process is None:
+            spawn.signals.append(signal_number)
+            return True
+        return pidfd.send_signal(process.pidfd, signal_number)
+
+    def deliver_early(self, pid: int) -> None:
+        """A program asks its first question: it gets what was sent to it before."""
+        spawn, process = self.by_pid.get(pid), self._processes.get(pid)
+        while spawn is not None and process is not None and spawn.signals:
+            pidfd.send_signal(process.pidfd, spawn.signals.pop(0))
+
     def _source(self, connection: Connection | None) -> str:
         if connection is None:
             return "run"
         return "sdk" if connection is self.harness else "exec"
-
-    def _signal(self, number: int, signal_number: int) -> bool:
-        spawn = self.spawns.get(number)
-        process = self._processes.get(spawn.pid) if spawn else None
-        if process is None or signal_number not in set(signal.Signals):
-            return False
-        return pidfd.send_signal(process.pidfd, signal_number)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from remit.protocol import Message, ProtocolError
+from remit.errors import StepError
+from remit.protocol import Message
 from remit.supervisor.channels import held_channels, steering_channel
 from remit.supervisor.processes import ProcessTable
 
@@ -23,12 +24,14 @@ class Steps:
         self.controllers: set[int] = set()
 
     def begin(self, request: Message, source: str) -> None:
-        """Open a step. Raises ProtocolError when its id is empty, too long, or was used before."""
+        """Open a step. Raises StepError when its id is empty, too long, or was used before."""
         step = request.get("step")
         if not isinstance(step, str) or not 0 < len(step) <= STEP_ID_MAX:
-            raise ProtocolError(f"step id must be 1 to {STEP_ID_MAX} characters")
+            raise StepError(
+                f"step id must be 1 to {STEP_ID_MAX} characters: {step!r:.40}", hint="the tool call's own id"
+            )
         if step in self._seen:
-            raise ProtocolError(f"step id was used before: {step}")
+            raise StepError(f"step id was used before: {step}", hint="each step of a session has an id of its own")
         self._seen.add(step)
         common = {"step": step, "tool": request.get("tool"), "phase": request.get("phase")}
         self._open[step] = common
@@ -38,7 +41,7 @@ class Steps:
         """Close a step, with what is still running and which of that could still be told what to do."""
         common = self._open.pop(step, None)
         if common is None:
-            raise ProtocolError(f"step is not open: {step}")
+            raise StepError(f"step is not open: {step}", hint="a step begins once and ends once")
         held = self._held_by_controllers()
         running, shared = [], []
         for process in self._processes.running():
@@ -66,6 +69,9 @@ class Steps:
             except PermissionError:
                 return None
         return held
+
+    def in_force(self) -> tuple[str, ...]:
+        return tuple(self._open)
 
     def is_open(self, step: str) -> bool:
         return step in self._open

@@ -1,5 +1,5 @@
-/* exec_race FIRST SECOND TIMES: a thread swaps the path while execve is being judged. Prints which one really ran. */
-#include <limits.h>
+/* exec_race FIRST SECOND TIMES: a thread swaps the path, an argument and the environment while execve is being judged.
+   Prints, for each child, its pid and how it ended: by that exit_with.c says what it was. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,15 +7,34 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char shown[PATH_MAX];
-static const char *first, *second;
+static char shown[] = "1st", word[] = "a";
+static char *volatile vector[] = {"raced", word, NULL};
+static char *volatile environment[] = {"WHICH=a", NULL};
 
 static void *swap(void *unused)
 {
     (void)unused;
+    volatile char *path = shown, *argument = word;
     for (;;) {
-        strcpy(shown, second);
-        strcpy(shown, first);
+        /* One byte decides, so that the path is always whole; out of step, so that all four can be met. */
+        *path = '2';
+        environment[0] = "WHICH=b";
+        *argument = 'b';
+        vector[1] = word;
+        for (volatile int i = 0; i < 100; i++)
+            ;
+        *path = '1';
+        for (volatile int i = 0; i < 100; i++)
+            ;
+        environment[0] = "WHICH=a";
+        *argument = 'a';
+        *path = '2';
+        for (volatile int i = 0; i < 100; i++)
+            ;
+        *path = '1';
+        vector[1] = "a";
+        for (volatile int i = 0; i < 100; i++)
+            ;
     }
     return NULL;
 }
@@ -24,20 +43,18 @@ int main(int count, char **words)
 {
     if (count != 4)
         return 2;
-    first = words[1];
-    second = words[2];
-    char *vector[] = {"raced", NULL}, *empty[] = {NULL};
+    unlink("1st");
+    unlink("2st");
+    if (symlink(words[1], "1st") || symlink(words[2], "2st"))
+        return 3;
     for (int i = 0; i < atoi(words[3]); i++) {
         pid_t pid = fork();
         if (pid == 0) {
             pthread_t thread;
-            strcpy(shown, first);
             if (pthread_create(&thread, NULL, swap, NULL))
                 _exit(3);
-            for (;;) {
-                execve(shown, vector, empty);
-                /* Half a path, or one that is refused: again. */
-            }
+            execve(shown, (char *const *)vector, (char *const *)environment);
+            _exit(4);
         }
         int status;
         waitpid(pid, &status, 0);

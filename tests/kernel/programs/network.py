@@ -190,6 +190,21 @@ def many_waiting(host: str, port: str, count: str) -> list[int]:
     return came_back
 
 
+def many_parked(host: str, port: str) -> None:
+    """As many blocking connects as there are workers, in processes that stay until they are killed."""
+    reader, writer = os.pipe()
+    for _ in range(16):
+        if os.fork() == 0:
+            os.write(writer, b".")
+            with socket.socket() as end:
+                end.connect_ex((host, int(port)))
+            os._exit(0)
+    for _ in range(16):
+        os.read(reader, 1)
+    print("parked", flush=True)
+    os.wait()
+
+
 def flip_nonblock(host: str, port: str) -> int:
     """A thread makes the socket blocking while connect is being judged; another connect must not wait for it."""
     with socket.socket() as end:

@@ -1,0 +1,1 @@
+"""Attempts: forbidden acts that remit itself tries from inside a real boundary, to prove its walls."""

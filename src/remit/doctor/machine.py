@@ -1,0 +1,146 @@
+"""What this machine can enforce and observe, found by trying; what each missing piece costs, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from remit.boundary.host import find_host
+from remit.kernel import pidfd, raw, seccomp
+
+_USER, _MOUNT, _PID, _NET, _IPC = 0x10000000, 0x00020000, 0x20000000, 0x40000000, 0x08000000
+_ALLOW = bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F))  # one instruction: return SECCOMP_RET_ALLOW
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing a machine can have. `costs` and `hint` matter where it is not there."""
+
+    name: str
+    present: bool
+    detail: str
+    costs: str
+    hint: str
+
+
+_LANDLOCK = (
+    # (ABI, kernel, what it brings, what its absence costs)
+    (1, "5.13", "files", "no wall around files: gap files-unwalled"),
+    (2, "5.19", "renames and links between directories", "each is refused, granted or not: gap refer-unwalled"),
+    (3, "6.2", "truncate", "files outside can be emptied: gap truncate-unwalled"),
+    (4, "6.7", "TCP", "only the supervisor stands before connect and bind: gap network-unwalled"),
+    (5, "6.10", "ioctl on devices", "readable devices can be steered: gap device-ioctl-unwalled"),
+    (6, "6.12", "signals and abstract sockets", "gaps signals-unwalled and abstract-sockets-unwalled"),
+)
+
+
+def find_abilities() -> list[Ability]:
+    """Everything a plan or a supervisor can make use of here."""
+    host = find_host()
+    kernel = "boot a kernel that has it, with landlock in the list of lsm= on its command line"
+    found = [
+        Ability(f"landlock: {brings}", host.landlock_abi >= abi, f"ABI {host.landlock_abi}, this needs {abi} ({since})",
+                costs, kernel)
+        for abi, since, brings, costs in _LANDLOCK
+    ]  # fmt: skip
+    namespaces = _in_a_child(lambda: raw.call("unshare", _USER))
+    sandbox = "allow user namespaces (user.max_user_namespaces, kernel.apparmor_restrict_unprivileged_userns)"
+    found += [
+        Ability("seccomp user notification", host.seccomp_notify, "questions to the supervisor", "nothing can be run",
+                "use Linux 5.0 or newer, and a container whose profile allows seccomp(2)"),
+        _ability("synchronous questions", _in_a_child(_synchronous), "a question costs 10 microseconds",
+                 "a question costs five times as much", "boot Linux 6.6 or newer"),
+        _ability("taking descriptors", _in_a_child(_take_descriptor), "a connect is done on the socket that was judged",
+                 "no connect, bind or listen can be granted", "give the container CAP_SYS_PTRACE, or a newer profile"),
+        _ability("libseccomp", _load_libseccomp(), "compiles the filter", "no scope can be compiled",
+                 "apt install libseccomp2"),
+        _ability("user namespaces", namespaces, "walls of namespaces without root",
+                 "no mount, process or network namespace without root", sandbox),
+        *(
+            _ability(f"{name} namespaces", _in_a_child(partial(raw.call, "unshare", _USER | flag)), brings,
+                     costs, sandbox)
+            for name, flag, brings, costs in (
+                ("mount", _MOUNT, "a part of a granted tree can be taken back",
+                 "gaps secret-inside-grant and protected-inside-grant stay open"),
+                ("process", _PID, "outsiders' processes can be hidden", "other processes' command lines are seen"),
+                ("network", _NET, "a loopback of the session's own", "the host's loopback is told from it by address"),
+                ("ipc", _IPC, "System V objects of the session's own", "System V objects are refused whole"),
+            )
+        ),
+        _ability("cgroup delegation", _cgroup(), "budgets that the kernel keeps",
+                 "CPU and memory of the whole tree are sampled once a second",
+                 "run beneath systemd-run --user --scope -p Delegate=yes"),
+    ]  # fmt: skip
+    return found
+
+
+def _ability(name: str, problem: str, brings: str, costs: str, hint: str) -> Ability:
+    return Ability(name, not problem, problem or brings, costs, hint)
+
+
+def _in_a_child(act: Callable[[], object]) -> str:
+    """Try something in a child; the error it met, or nothing."""
+    pid = os.fork()
+    if pid == 0:
+        status = 0
+        try:
+            act()
+        except OSError as problem:
+            status = problem.errno or 255
+        except BaseException:
+            status = 255
+        os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status < 0:
+        return f"killed by signal {-status}"
+    return os.strerror(status) if status else ""
+
+
+def _synchronous() -> None:
+    raw.call("prctl", 38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+    listener, _ = seccomp.install_filter(_ALLOW)
+    if not seccomp.set_sync_wake_up(listener):
+        raise OSError(25, "no such flag")
+
+
+def _take_descriptor() -> None:
+    """As the supervisor does with a process of its session: a child's socket, by pidfd_getfd(2)."""
+    with socket.socket(socket.AF_UNIX) as end:
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(writer)
+            os.read(reader, 1)
+            os._exit(0)
+        try:
+            os.close(pidfd.take_descriptor(pidfd.open_process(pid), end.fileno()))
+        finally:
+            os.close(writer)
+            os.waitpid(pid, 0)
+
+
+def _load_libseccomp() -> str:
+    try:
+        from remit.boundary.filters import compile_filter
+
+        compile_filter(os.uname().machine)
+    except Exception as problem:
+        return str(problem)
+    return ""
+
+
+def _cgroup() -> str:
+    """A cgroup of version 2 that this user may divide."""
+    try:
+        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        (path,) = [line.removeprefix("0::") for line in own if line.startswith("0::")]
+    except (OSError, ValueError):
+        return "no cgroup of version 2"
+    place = Path("/sys/fs/cgroup") / path.lstrip("/")
+    if not os.access(place / "cgroup.procs", os.W_OK):
+        return f"{place} may not be written"
+    return "" if os.access(place / "cgroup.subtree_control", os.W_OK) else f"{place} may not be divided"
