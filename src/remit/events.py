@@ -1,6 +1,7 @@
 """An event is one evidence record, decoded: immutable, typed, and timed by whoever recorded it.
 
-Field names and meanings are those of `docs/records.md`. Only `process` events are charged to steps.
+Field names and meanings are those of `docs/records.md`. Only `process` events are charged to steps. `observed`: it
+was let through only because the session observes; the scope would have refused it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ class Session:
     task: str
     scope: dict[str, Any]
     respond: dict[str, str]
+    sight: str = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class Exec:
     errno: int
     refused: bool
     clause: str | None
+    observed: bool = False
+    uncovered: str = ""  # what the scope would not have let run: the image, or the script that it runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +101,10 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A file was opened for writing, or a device node was opened when `device_class` is set."""
+    """A file was opened, or a device node when `device_class` is set; in normal sight only for writing.
+
+    `outsider`: the path lies in /proc, below a process that is none of the session's.
+    """
 
     n: int
     time: int
@@ -111,6 +118,25 @@ class Open:
     device_class: str | None
     absent: bool
     routine: bool  # a refused write of a process to an entry of its own in /proc that concerns nobody else
+    outsider: bool = False
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A name was made, removed, linked or renamed, or a file was truncated by its name; full sight only."""
+
+    n: int
+    time: int
+    process: str
+    operation: str
+    path: str
+    source: str  # of a link or a rename
+    errno: int
+    refused: bool
+    wall: str | None
+    clause: str | None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +154,7 @@ class Connect:
     refused: bool
     wall: str | None
     clause: str | None
+    observed: bool = False
 
     @property
     def begun(self) -> bool:
@@ -170,6 +197,7 @@ class Call:
     refused: bool
     wall: str | None
     clause: str | None
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,5 +234,5 @@ class End:
     left_running: tuple[str, ...]
 
 
-ProcessEvent = Fork | Exec | Exit | Open | Connect | Flow | Call
+ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
 Event = Session | Attempts | Step | ProcessEvent | Compute | Loss | End

@@ -9,7 +9,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,10 @@ class Plan:
     walls: tuple[Wall, ...]
     gaps: tuple[Gap, ...]
     when_full: str = "end"  # end | mark: what a full disk does to a session
+    sight: str = "normal"  # normal | full: every open and change of a name is a question
+    observe: bool = False  # what no grant covers is recorded and let through, where some scope could grant it
+    outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
+    hidden: tuple[str, ...] = ()  # those that no scope lets it read
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -134,6 +138,8 @@ def plan_from_json(data: bytes) -> Plan:
         raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])
         raw["unix"] = tuple(raw["unix"])
+        raw["outside"] = tuple(raw["outside"])
+        raw["hidden"] = tuple(raw["hidden"])
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])

@@ -26,7 +26,16 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def compiled(home: Path, text: str = "", *, host: Host = HOST, workspace: Path | None = None, **more: str) -> Plan:
+def compiled(
+    home: Path,
+    text: str = "",
+    *,
+    host: Host = HOST,
+    workspace: Path | None = None,
+    sight: str = "normal",
+    observe: bool = False,
+    **more: str,
+) -> Plan:
     return compile_scope(
         parse_scope(f"remit: 1\ntask: t\n{text}\n".encode(), "scope.yaml"),
         host,
@@ -35,6 +44,8 @@ def compiled(home: Path, text: str = "", *, host: Host = HOST, workspace: Path |
         ),
         outside={"the evidence": str(home / ".local/state/remit"), "the plan cache": str(home / ".cache/remit")},
         hidden={"the notary's key": str(home / ".local/state/remit/notary")},
+        sight=sight,
+        observe=observe,
     )
 
 
@@ -306,3 +317,27 @@ def test_hosts_are_data() -> None:
     assert host_from_json(host_to_json(host)) == host
     with pytest.raises(ValueError, match="shape"):
         host_from_json('{"kernel": "6"}')
+
+
+def test_full_sight_has_another_filter_and_one_gap_less(home: Path) -> None:
+    normal, full = compiled(home), compiled(home, sight="full")
+    assert (normal.sight, full.sight, full.observe) == ("normal", "full", False)
+    assert normal.seccomp != full.seccomp
+    assert gaps(normal).keys() - gaps(full).keys() == {"reads-unseen"}
+    assert normal.walls == full.walls
+
+
+def test_observing_needs_full_sight_and_holds_no_wall_that_hangs_on_grants(home: Path) -> None:
+    plan = compiled(home, "files: {write: [.], secrets: [./key]}\nprocesses: {at-most: 9}", observe=True)
+    assert (plan.sight, plan.observe) == ("full", True)
+    assert {wall.name for wall in plan.walls if not wall.held} >= {"files", "tcp", "addresses", "processes"}
+    assert {wall.name for wall in plan.walls if wall.held} >= {"signals", "system-calls", "privileges", "images"}
+    assert set(plan.outside) == {str(home / ".local/state/remit"), str(home / ".cache/remit")}
+    assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_recording_what_no_grant_covers_is_for_observing_only(home: Path) -> None:
+    problem = refused(home, "otherwise: record")
+    assert "only while observing" in problem.message
+    assert problem.line == 3
+    assert compiled(home, "otherwise: record", observe=True).observe

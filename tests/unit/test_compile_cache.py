@@ -12,7 +12,7 @@ import pytest
 from remit.boundary import cache
 from remit.boundary.mask_mounts import can_mount
 from remit.errors import ScopeError
-from remit.plan import Plan
+from remit.plan import PLAN_VERSION, Plan
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_a_plan_that_cannot_be_trusted_is_not_used(caller: dict[str, str], compi
         file.rename(file.with_suffix(".moved"))
         file.symlink_to(file.with_suffix(".moved"))
     else:
-        file.write_bytes(text.replace(b'"version":1', b'"version":0'))
+        file.write_bytes(text.replace(b'"version":%d' % PLAN_VERSION, b'"version":0'))
     load(caller)
     assert len(compiled) == 2
 

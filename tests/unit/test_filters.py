@@ -214,3 +214,30 @@ def test_an_unknown_machine_is_refused() -> None:
 def _libseccomp_knows(name: str) -> bool:
     found: int = pyseccomp.resolve_syscall(pyseccomp.Arch.X86_64, name)
     return found >= 0
+
+
+@cache
+def full_program(machine: str = "x86_64") -> list[Instruction]:
+    return decode(base64.b64decode(filters.compile_filter(machine, filters.FULL_RULES)))
+
+
+@pytest.mark.parametrize("machine", filters.MACHINES)
+def test_in_full_sight_every_open_and_change_of_a_name_asks(machine: str) -> None:
+    for rule in (*filters.EVERY_OPEN, *filters.CHANGES):
+        call = filters.resolve(pyseccomp, machine, rule.name)
+        if call is None:
+            continue
+        for value in (0, *GARBAGE, 0xFFFFFFFFFFFFFFFF):
+            assert verdict(full_program(machine), call, [value] * 6, machine) == NOTIFY, rule.name
+
+
+@pytest.mark.parametrize("machine", filters.MACHINES)
+def test_full_sight_decides_all_else_as_normal_sight_does(machine: str) -> None:
+    seen = {filters.resolve(pyseccomp, machine, rule.name) for rule in (*filters.EVERY_OPEN, *filters.CHANGES)}
+    for call in range(600):
+        for value in (0, 1, 2, 16, *GARBAGE):
+            if call not in seen:
+                arguments = [value] * 6
+                assert verdict(full_program(machine), call, arguments, machine) == verdict(
+                    program(machine), call, arguments, machine
+                ), (call, value)

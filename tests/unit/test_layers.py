@@ -27,15 +27,16 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "findings": set(),
     "plan": set(),
+    "uses": set(),
     "protocol": set(),
     "session": {"errors"},
-    "scope": {"errors", "plan"},
+    "scope": {"errors", "plan", "uses"},
     "evidence": {"errors"},
     # The engine's column: from evidence to conclusions.
     "attribution": {"events", "findings"},
     "detectors": {"events", "findings", "attribution"},
     "engine": {"errors", "events", "findings", "evidence", "attribution", "detectors"},
-    "report": {"errors", "events", "findings", "evidence", "attribution", "engine"},
+    "report": {"errors", "events", "findings", "uses", "evidence", "attribution", "detectors", "engine"},
     "testing": {"errors", "events", "findings", "evidence", "attribution", "engine"},
     # The supervisor's column: from a scope to walls, answers and evidence.
     "kernel": set(),

@@ -88,7 +88,6 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("evidence: {when-full: drop}", (3, 23), "evidence.when-full", "end"),
     ("evidence: {when_full: end}", (3, 12), "when_full", "did you mean when-full?"),
     ("otherwise: ask", (3, 12), "otherwise: not supported yet: ask", "leave"),
-    ("otherwise: record", (3, 12), "otherwise: not supported yet: record", "leave"),
     ("nested-sandbox: mount", (3, 17), "not supported yet: mount", "leave"),
     ("nested-sandbox: usrns", (3, 17), "not one of refuse userns: usrns", "userns"),
     ("model: {api: anthropic}", (3, 1), "not supported yet: model", "leave"),

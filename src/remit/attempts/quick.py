@@ -43,6 +43,8 @@ CHOSEN = (
     *("capabilities", "another-user", "raise-limit"),
     *("io-uring-setup", "call-bpf", "call-userfaultfd", "second-listener"),
 )
+# What a grant could allow is not walled while observing.
+OBSERVING = tuple(name for name in CHOSEN if name not in ("tcp-v4", "listen-without-bind"))
 _KNOWN: dict[str, Attempt] = {
     attempt.name: attempt
     for module in (network, remit_itself, neighbours, privileges, calls)

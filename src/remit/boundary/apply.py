@@ -15,9 +15,10 @@ from functools import partial
 
 from remit.boundary import mask_mounts
 from remit.boundary.mask_mounts import Cover
+from remit.boundary.observation import trees_around
 from remit.errors import BoundaryError
 from remit.kernel import landlock, namespaces, process, seccomp
-from remit.plan import AddressGrant, PathGrant, Plan
+from remit.plan import AddressGrant, Limits, PathGrant, Plan
 
 # A wider range is left to the supervisor's tables: one Landlock rule per port would make the ruleset huge.
 _PORT_RULES_MAX = 2048
@@ -61,7 +62,7 @@ def restrict_deputy_layer(plan: Plan, temporary_directory: str) -> None:
     connect = _ports(plan.connect)
     bind = _ports(plan.listen)
     network = 0
-    if plan.landlock_abi >= 4:
+    if plan.landlock_abi >= 4 and not plan.observe:
         network |= landlock.CONNECT_TCP if connect is not None else 0
         network |= landlock.BIND_TCP if bind is not None else 0
     _restrict(plan, temporary_directory, network, {landlock.CONNECT_TCP: connect, landlock.BIND_TCP: bind})
@@ -86,12 +87,13 @@ def install_filter(plan: Plan) -> tuple[int, bool]:
 
 def set_limits(plan: Plan) -> None:
     """Per-process limits that the kernel keeps; tree-wide ones are the supervisor's."""
+    limits = Limits() if plan.observe else plan.limits
     wanted = (
         (resource.RLIMIT_CORE, 0),  # a core dump would write memory where the scope did not say
-        (resource.RLIMIT_NOFILE, plan.limits.open_files),
-        (resource.RLIMIT_FSIZE, plan.limits.file_size),
-        (resource.RLIMIT_DATA, plan.limits.memory),
-        (resource.RLIMIT_CPU, None if plan.limits.cpu is None else int(plan.limits.cpu) + 1),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_FSIZE, limits.file_size),
+        (resource.RLIMIT_DATA, limits.memory),
+        (resource.RLIMIT_CPU, None if limits.cpu is None else int(limits.cpu) + 1),
     )
     for limit, value in wanted:
         if value is None:
@@ -107,11 +109,18 @@ def _restrict(plan: Plan, temporary_directory: str, network: int, ports: dict[in
     if abi == 0:
         return  # the plan carries the wall gap, and nobody gets here without having accepted it
     files = landlock.handled_file_rights(abi)
+    if plan.observe:
+        files &= landlock.WRITE | landlock.READ_FILE  # listing and running concern nothing of remit's own
     scopes = landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0
     try:
         ruleset = landlock.create_ruleset(files=files, network=network, scopes=scopes, abi_version=abi)
         try:
-            for grant in plan.files:
+            if plan.observe:
+                for path in trees_around((*plan.outside, *plan.hidden)):
+                    _allow_if_there(ruleset, path, landlock.WRITE & files)
+                for path in trees_around(plan.hidden):
+                    _allow_if_there(ruleset, path, landlock.READ_FILE & files)
+            for grant in () if plan.observe else plan.files:
                 _allow(ruleset, grant, temporary_directory, files)
             for right, numbers in ports.items():
                 if network & right:
@@ -134,11 +143,14 @@ def _allow(ruleset: int, grant: PathGrant, temporary_directory: str, handled: in
         rights |= landlock.EXECUTE
     if "write" in grant.access:
         rights |= landlock.WRITE
-    path = grant.path.replace("$TMPDIR", temporary_directory)
+    _allow_if_there(ruleset, grant.path.replace("$TMPDIR", temporary_directory), rights & handled)
+
+
+def _allow_if_there(ruleset: int, path: str, rights: int) -> None:
     try:
-        landlock.allow_path(ruleset, path, rights & handled)
+        landlock.allow_path(ruleset, path, rights)
     except FileNotFoundError:
-        pass  # gone since the plan was made: granting nothing is the narrower wall
+        pass  # gone since it was looked at: granting nothing is the narrower wall
 
 
 def _ports(grants: tuple[AddressGrant, ...]) -> set[int] | None:

@@ -39,6 +39,8 @@ def load_plan(
     environment: Mapping[str, str],
     evidence_root: Path | None = None,
     accept_gaps: Iterable[str] = (),
+    sight: str = "normal",
+    observe: bool = False,
     host: Host | None = None,
 ) -> Plan:
     """The plan of a scope file, or of the default scope, for this caller; evidence lies in the state folder by default.
@@ -51,6 +53,8 @@ def load_plan(
         environment=environment,
         evidence_root=evidence_root or sessions_root(),
         accept_gaps=accept_gaps,
+        sight=sight,
+        observe=observe,
         host=host or find_host(),
     )
     plan = _find_or_compile(request, environment)
@@ -85,6 +89,8 @@ def plan_request(
     environment: Mapping[str, str],
     evidence_root: Path,
     accept_gaps: Iterable[str],
+    sight: str = "normal",
+    observe: bool = False,
     host: Host,
 ) -> dict[str, Any]:
     """Everything that compilation depends on, as JSON can carry it."""
@@ -104,6 +110,8 @@ def plan_request(
         "outside": outside,
         "hidden": {"the notary's key": str(notary_key().parent)},
         "accept_gaps": sorted(accept_gaps),
+        "sight": sight,
+        "observe": observe,
         "host": host_to_json(host),
     }
 

@@ -17,7 +17,7 @@ from typing import Any
 from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
-from remit.boundary.masks import find_masks
+from remit.boundary.masks import NO_MASKS, find_masks
 from remit.boundary.strength import find_gaps, find_walls
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
@@ -41,12 +41,15 @@ def compile_scope(
     outside: dict[str, str],
     hidden: dict[str, str] | None = None,
     accept_gaps: Iterable[str] = (),
+    sight: str = filters.NORMAL,
+    observe: bool = False,
 ) -> Plan:
     """The plan of a scope on a host.
 
     `outside` names our own directories, which no writable tree may touch, `hidden` those that no granted tree may.
 
-    Raises ScopeError for what cannot be expressed and BoundaryError for a host that cannot run any plan.
+    Observing needs full sight, and takes it. Raises ScopeError for what cannot be expressed and BoundaryError for a
+    host that cannot run any plan.
     """
     scope, source = parsed.scope, parsed.source
     if not host.seccomp_notify:
@@ -57,11 +60,19 @@ def compile_scope(
     if scope.nested_sandbox == "userns" and host.uid == 0:
         # What root may write in /proc without a capability changes the whole machine.
         raise source.error(("nested-sandbox",), "nested-sandbox: not for root: userns", hint="run as a user of its own")
+    if scope.otherwise == "record" and not observe:
+        raise source.error(
+            ("otherwise",),
+            "otherwise: only while observing: record",
+            hint="remit run --observe, or write otherwise: deny",
+        )
+    sight = filters.FULL if observe else sight
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
     _refuse_overlap(files, source, outside, "write", "write into")
     _refuse_overlap(files, source, hidden or {}, "read", "read")
-    masks = find_masks(files, possible=host.mount_masks)
+    # While observing there is nothing to take back from grants.
+    masks = NO_MASKS if observe else find_masks(files, possible=host.mount_masks)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -92,11 +103,15 @@ def compile_scope(
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine, datagrams=bool(scope.network.udp)),
+        seccomp=filters.compile_filter(host.machine, filters.SIGHTS[sight], datagrams=bool(scope.network.udp)),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits, masks),
-        gaps=find_gaps(host, files, masks, accepted),
+        walls=find_walls(host, limits, masks, observe=observe),
+        gaps=find_gaps(host, files, masks, accepted, sight=sight),
         when_full=scope.evidence.when_full,
+        sight=sight,
+        observe=observe,
+        outside=_places(outside),
+        hidden=_places(hidden or {}),
     )
 
 
@@ -113,6 +128,8 @@ def main() -> int:
             outside=request["outside"],
             hidden=request["hidden"],
             accept_gaps=request["accept_gaps"],
+            sight=request["sight"],
+            observe=request["observe"],
         )
     except RemitError as problem:
         json.dump(error_to_json(problem), sys.stdout)
@@ -127,6 +144,10 @@ def error_to_json(problem: RemitError) -> dict[str, Any]:
     if isinstance(problem, ScopeError):
         error.update(path=problem.path, line=problem.line, column=problem.column)
     return error
+
+
+def _places(ours: dict[str, str]) -> tuple[str, ...]:
+    return tuple(sorted({os.path.realpath(path) for path in ours.values()}))
 
 
 def _canonical(value: object) -> bytes:
@@ -233,6 +254,7 @@ def _effective_scope(
     effective["use"] = [f"{preset.name}@{preset.version}" for preset in presets]
     for kind in ("write", "read", "execute", "secrets", "protect"):
         effective["files"][kind] = [p for text in effective["files"][kind] for p in expand_paths(text, places)]
+    effective["files"]["secrets"] = list(files.secrets)  # resolved, as paths in the evidence are
     effective["network"]["unix"] = list(_unix(scope, source, places))
     effective["presets"] = {
         f"{preset.name}@{preset.version}": {

@@ -180,13 +180,14 @@ def _connect_path(connection: socket.socket, directory: int, request: Message, o
         if not stat.S_ISSOCK(found.st_mode):
             return {"errno": errno.ECONNREFUSED}
         resolved = os.readlink(f"/proc/self/fd/{opened}")
-        if found not in own and resolved not in request["granted"]:
+        uncovered = found not in own and resolved not in request["granted"]
+        if uncovered and not _is_observed(resolved, request):
             return {"errno": errno.EACCES, "refused": True, "path": resolved}
         # By raw address, for the agent's socket may be of any family; the kernel then says that it does not fit.
         error = socket_call("connect", connection.fileno(), _UNIX_FAMILY + b"/proc/self/fd/%d\0" % opened)
         if error:
-            return {"errno": error}
-        return {"errno": 0, "path": resolved}
+            return {"errno": error, "uncovered": uncovered}
+        return {"errno": 0, "path": resolved, "uncovered": uncovered}
     finally:
         os.close(opened)
 
@@ -194,6 +195,12 @@ def _connect_path(connection: socket.socket, directory: int, request: Message, o
 def _close(descriptors: tuple[int, ...]) -> None:
     for descriptor in descriptors:
         os.close(descriptor)
+
+
+def _is_observed(path: str, request: Message) -> bool:
+    """Whether the session only observes, and the socket is none of remit's own."""
+    withheld = request.get("withheld")
+    return withheld is not None and not any(path.startswith(place.rstrip("/") + "/") for place in withheld)
 
 
 def _listen(connection: socket.socket, request: Message) -> Message:

@@ -1,4 +1,4 @@
-"""One seccomp filter, the same bytes for the same machine: allow by default, ask about what matters, kill foreign ABIs.
+"""One seccomp filter, the same bytes for one machine and sight: allow by default, ask what matters, kill foreign ABIs.
 
 The table below is decided from registers alone. The kernel reads most integer arguments as 32 bits, so a comparison
 either masks the upper half or sends a dirty upper half to the supervisor as a question; it never lets one through.
@@ -16,6 +16,7 @@ from typing import Any
 from remit.errors import BoundaryError
 
 MACHINES = ("x86_64", "aarch64")
+NORMAL, FULL = "normal", "full"  # what can be seen: in full sight every open and change of a name is a question
 
 INT = 0xFFFFFFFF  # the part of a register that the kernel reads as int
 
@@ -117,6 +118,16 @@ def _write_intent(name: str, flags: int) -> tuple[Rule, ...]:
 # openat2 keeps its flags in memory, so every one asks; only few programs use it.
 OPENS = (*_write_intent("open", 1), *_write_intent("openat", 2), Rule("creat"), Rule("openat2"))
 
+# Full sight.
+EVERY_OPEN = (Rule("open"), Rule("openat"), Rule("creat"), Rule("openat2"))
+CHANGES = tuple(
+    Rule(name)
+    for name in (
+        *("mkdir", "mkdirat", "mknod", "mknodat", "rmdir", "unlink", "unlinkat", "truncate"),
+        *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    )
+)
+
 UNIX, INET, INET6, NETLINK = 1, 2, 10, 16
 TCP = 6
 # The kernel takes the type from the low four bits; SOCK_NONBLOCK and SOCK_CLOEXEC lie above, and it refuses the rest.
@@ -212,20 +223,16 @@ DANGEROUS = tuple(
     )
 )
 
-RULES: tuple[Rule, ...] = (
-    *LINEAGE,
-    *FALL_BACK,
-    *OPENS,
-    *SOCKETS,
-    *NETWORK,
-    *ROUTES,
-    *NARROW,
-    *NEIGHBOURS,
-    *DANGEROUS,
-)
+_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *SOCKETS, *NETWORK, *ROUTES, *NARROW, *NEIGHBOURS, *DANGEROUS)
+
+RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *OPENS)
+FULL_RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *EVERY_OPEN, *CHANGES)
+SIGHTS: dict[str, tuple[Rule, ...]] = {NORMAL: RULES, FULL: FULL_RULES}
 
 # Every call that may become a question, for whoever turns a number back into a name.
-QUESTIONS: tuple[str, ...] = tuple(dict.fromkeys(rule.name for rule in RULES if rule.errno is None))
+QUESTIONS: tuple[str, ...] = tuple(
+    dict.fromkeys(rule.name for rules in SIGHTS.values() for rule in rules if rule.errno is None)
+)
 
 # Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.
 RECENT_NUMBERS = {

@@ -64,6 +64,11 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
     return FileGrants(tuple(grants), secrets, protected, links, tuple(missing))
 
 
+def preset_grants(preset: Preset, places: Places) -> tuple[PathGrant, ...]:
+    """What a preset grants on this host by itself."""
+    return tuple(_preset_grants(preset, places, ()))
+
+
 def gpu_nodes() -> list[str]:
     """The device nodes of the class gpu that exist."""
     return sorted(os.path.realpath(path) for pattern in GPU_PATTERNS for path in glob.glob(pattern))

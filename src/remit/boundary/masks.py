@@ -23,6 +23,9 @@ class Masks(NamedTuple):
     open_protected: tuple[str, ...]
 
 
+NO_MASKS = Masks((), (), ())
+
+
 def find_masks(files: FileGrants, *, possible: bool) -> Masks:
     """`possible`: this host lets us mount."""
     secrets = [path for path in files.secrets if _readable(path) and is_covered(path, files.grants, "read")]

@@ -12,9 +12,15 @@ from remit.scope.gaps import GAPS
 
 KERNEL, SUPERVISOR, POLLED = "kernel", "supervisor", "polled"
 
+# What hangs on grants. The other walls keep off what no scope can grant, and stand while observing too.
+OBSERVED = frozenset({
+    "files", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "cpu", "memory", "wall-time",
+    "open-files", "file-size",
+})  # fmt: skip
 
-def find_walls(host: Host, limits: Limits, masks: Masks) -> tuple[Wall, ...]:
-    """The walls of this plan on this host."""
+
+def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = False) -> tuple[Wall, ...]:
+    """The walls of this plan on this host; while observing, those that hang on grants are not held."""
     abi = host.landlock_abi
     walls = [
         ("files", KERNEL, abi >= 1),
@@ -37,10 +43,14 @@ def find_walls(host: Host, limits: Limits, masks: Masks) -> tuple[Wall, ...]:
         ("open-files", KERNEL, limits.open_files is not None),
         ("file-size", KERNEL, limits.file_size is not None),
     ]
-    return tuple(Wall(name, strength) for name, strength, present in walls if present)
+    return tuple(
+        Wall(name, strength, not (observe and name in OBSERVED)) for name, strength, present in walls if present
+    )
 
 
-def find_gaps(host: Host, files: FileGrants, masks: Masks, accepted: Container[str]) -> tuple[Gap, ...]:
+def find_gaps(
+    host: Host, files: FileGrants, masks: Masks, accepted: Container[str], *, sight: str = "normal"
+) -> tuple[Gap, ...]:
     """The gaps of this plan on this host, wall gaps first."""
     found: dict[str, tuple[str, ...]] = {}
     for name in _missing_rights(host.landlock_abi):
@@ -58,7 +68,8 @@ def find_gaps(host: Host, files: FileGrants, masks: Masks, accepted: Container[s
         found["terminals-shared"] = ()
     if is_covered("/dev/shm", files.grants, "write"):
         found["shared-memory-shared"] = ()
-    found["reads-unseen"] = ()
+    if sight == "normal":
+        found["reads-unseen"] = ()
     if files.missing:
         found["grant-missing"] = files.missing
     return tuple(_gap(name, details, accepted) for name, details in found.items())

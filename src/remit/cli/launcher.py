@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +124,10 @@ def launch(request: Request, begun: Begun) -> Launched:
     """Start a session that has begun. Raises WallGapError, ScopeError or BoundaryError before anything has run."""
     _check_gaps(request)
     _check_evidence(request.plan, begun.evidence)
+    if request.plan.observe:
+        # The place that was really chosen is remit's own too.
+        own = tuple(sorted({*request.plan.outside, os.path.realpath(begun.evidence)}))
+        request = replace(request, plan=replace(request.plan, outside=own))
     temporary = _temporary_directory(begun.session)
     placeholders = _make_placeholders(request.plan, temporary)
     dispositions = remember_dispositions()

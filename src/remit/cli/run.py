@@ -3,6 +3,8 @@
 examples:
   remit run -- make test
   remit run --scope scope.yaml --label rollout=17 -- ./agent.sh
+  remit run --sight full -- ./agent.sh          refused reads are recorded too
+  remit run --observe -- ./agent.sh             refuse nothing that a scope could grant; then: remit scope suggest last
   remit run --report report.json --fail-on high -- python3 agent.py
 
 exit status: the command's own; 126, 127 and 128+n as shells give them; 119 ended by a budget or a full disk, 120 by a
@@ -32,6 +34,11 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_session_arguments(parser)
+    parser.add_argument(
+        "--observe",
+        action="store_true",
+        help="refuse nothing that a scope could grant, and record what this one would refuse; implies --sight full",
+    )
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON when the session ends")
     parser.add_argument(
         "--fail-on",
@@ -48,6 +55,9 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
     parser.add_argument(
         "--tier", choices=("auto", "user"), default="auto", help="which walls and sight (default: auto)"
+    )
+    parser.add_argument(
+        "--sight", choices=("normal", "full"), default="normal", help="full: record refused reads too (default: normal)"
     )
     parser.add_argument("--evidence", metavar="DIR", type=Path, help="a new directory for the evidence")
     parser.add_argument(
@@ -80,6 +90,8 @@ def run(options: argparse.Namespace) -> int:
             environment=dict(os.environ),
             evidence_root=sessions_root(),
             accept_gaps=options.accept_gap,
+            sight=options.sight,
+            observe=options.observe,
         )
         request = Request(
             plan=plan,

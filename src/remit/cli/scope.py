@@ -1,4 +1,4 @@
-"""Check a scope file, explain it in plain English, or print the language's JSON Schema.
+"""Check a scope file, explain it in plain English, suggest one from evidence, or print the language's JSON Schema.
 
 examples:
   remit scope check scope.yaml
@@ -6,6 +6,8 @@ examples:
   remit scope explain scope.yaml       every grant, its clause, and the wall that holds it
   remit scope explain --text           the default scope itself, to start your own from
   remit scope explain scope.yaml --plan | jq .files
+  remit scope suggest last --output scope.yaml
+                                       what the last session used, and no more; best after remit run --observe
   remit scope schema > scope.schema.json
 
 exit status: 0, or 121 when the scope is wrong. A wall gap that is not accepted is told here and refused by `remit run`.
@@ -20,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from remit.errors import ScopeError
+from remit.errors import RemitError, ScopeError
 
 if TYPE_CHECKING:
     from remit.plan import Plan
@@ -47,6 +49,15 @@ examples:
   remit scope explain scope.yaml --workspace ~/work/repository
   remit scope explain --text > scope.yaml""",
     ),
+    "suggest": (
+        "write the smallest scope for what a session did",
+        """\
+From a session under `remit run --observe`. Read it before you sign it: each line says which programs needed it.
+
+examples:
+  remit scope suggest last
+  remit scope suggest last --output scope.yaml""",
+    ),
     "schema": (
         "print the JSON Schema of scope files",
         """\
@@ -59,14 +70,17 @@ example:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    actions = parser.add_subparsers(dest="action", required=True, metavar="check|explain|schema")
-    check, explain, schema = (_add_action(actions, name) for name in _ACTIONS)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="check|explain|suggest|schema")
+    check, explain, suggest, schema = (_add_action(actions, name) for name in _ACTIONS)
+    suggest.add_argument("evidence", metavar="DIR", help="an evidence directory, a session id, or `last`")
+    suggest.add_argument("--output", metavar="FILE", type=Path, help="write it there; must not exist yet")
     for action in (check, explain):
         action.add_argument(
             "file", metavar="FILE", nargs="?", type=Path, help="a scope file (default: the built-in one)"
         )
         action.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
         action.add_argument("--json", action="store_true", help="print JSON")
+        action.add_argument("--observe", action="store_true", help="as for `remit run --observe`")
     explain.add_argument("--plan", action="store_true", help="print the compiled plan as JSON")
     explain.add_argument("--text", action="store_true", help="print the scope's own YAML")
     schema.add_argument("--json", action="store_true", help="accepted for symmetry: a schema is always JSON")
@@ -88,6 +102,8 @@ def run(options: argparse.Namespace) -> int:
     if options.action == "schema":
         _print_json(json_schema())
         return 0
+    if options.action == "suggest":
+        return _suggest(options)
     if options.action == "check":
         return _check(options)
     return _explain(options)
@@ -150,6 +166,32 @@ def _explain(options: argparse.Namespace) -> int:
     return 0
 
 
+def _suggest(options: argparse.Namespace) -> int:
+    from remit.boundary.cache import plans_root
+    from remit.boundary.grants import preset_grants
+    from remit.evidence.locate import find_evidence, sessions_root
+    from remit.report.uses import gather_uses
+    from remit.scope.presets import PRESETS, find_preset
+    from remit.scope.suggest import suggest_scope
+    from remit.scope.variables import find_places
+
+    session = gather_uses(find_evidence(options.evidence))
+    places = find_places(session.workspace, dict(os.environ))
+    presets = {name: preset_grants(find_preset(name, places), places) for name in PRESETS}
+    withheld = (str(sessions_root().parent), str(plans_root(os.environ).parent))
+    text = suggest_scope(session, presets, os.path.exists, withheld=withheld)
+    if options.output is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        with open(options.output, "x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as problem:
+        hint = "name another file" if isinstance(problem, FileExistsError) else None
+        raise RemitError(f"cannot write the scope: {options.output}: {problem.strerror}", hint=hint) from problem
+    return 0
+
+
 def _name(options: argparse.Namespace) -> str:
     return "the default scope" if options.file is None else str(options.file)
 
@@ -157,7 +199,12 @@ def _name(options: argparse.Namespace) -> str:
 def _plan(options: argparse.Namespace) -> Plan:
     from remit.boundary.cache import load_plan
 
-    return load_plan(options.file, workspace=options.workspace or Path.cwd(), environment=dict(os.environ))
+    return load_plan(
+        options.file,
+        workspace=options.workspace or Path.cwd(),
+        environment=dict(os.environ),
+        observe=options.observe,
+    )
 
 
 def _print_json(value: object) -> None:

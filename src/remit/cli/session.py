@@ -40,6 +40,8 @@ def _host(harness: socket.socket, options: dict[str, Any]) -> dict[str, Any]:
             environment=dict(os.environ),
             evidence_root=sessions_root(),
             accept_gaps=options["accept_gaps"],
+            sight=options["sight"],
+            observe=options["observe"],
         )
         request = Request(
             plan=plan,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from remit import __version__
+from remit.attempts.quick import CHOSEN, OBSERVING
 from remit.boundary.launch import Boundary, start_boundary
 from remit.boundary.mask_mounts import lay_out, remove_placeholders
 from remit.errors import BoundaryError, RemitError
@@ -90,8 +91,8 @@ def _supervise(
     environment = command_environment(request.plan, request.environment, temporary_directory)
     redactor = Redactor(environment)
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
-    supervisor.record("session", **_header(request, begun.session, boundary, launcher))
-    _prove_walls(supervisor, request.despite_open_walls)
+    supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
+    _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
     _listen_to_launcher(supervisor, channel)
     supervisor.requests.environment = environment
     if request.arguments is not None:
@@ -121,8 +122,8 @@ def _supervise(
     }
 
 
-def _prove_walls(supervisor: Supervisor, despite: bool) -> None:
-    open_ones = failures(supervisor.prove())
+def _prove_walls(supervisor: Supervisor, despite: bool, observe: bool) -> None:
+    open_ones = failures(supervisor.prove(OBSERVING if observe else CHOSEN))
     if open_ones and not despite:
         supervisor.refuse_to_start()
         raise BoundaryError(f"a wall did not hold, so the agent was not started: {'; '.join(open_ones)}",
@@ -181,7 +182,9 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _DESCRIPTORS_WANTED), hard))
 
 
-def _header(request: Request, session: str, boundary: Boundary, launcher: int) -> dict[str, Any]:
+def _header(
+    request: Request, session: str, boundary: Boundary, launcher: int, temporary_directory: str
+) -> dict[str, Any]:
     plan = request.plan
     accepted = set(request.accept_gaps)
     return {
@@ -189,12 +192,15 @@ def _header(request: Request, session: str, boundary: Boundary, launcher: int) -
         "boot_id": proc.boot_id(),
         "version": __version__,
         "tier": "user",
-        "sight": "normal",
+        "sight": plan.sight,
+        "observe": plan.observe,
         "task": request.task or plan.task,
         "purpose": plan.purpose,
         "labels": dict(request.labels),
         "arguments": list(request.arguments) if request.arguments is not None else None,
         "workspace": plan.workspace,
+        "home": os.path.expanduser("~"),
+        "temporary_directory": temporary_directory,
         "scope": plan.scope,
         "scope_digest": plan.scope_digest,
         "host": {
@@ -215,7 +221,8 @@ def _header(request: Request, session: str, boundary: Boundary, launcher: int) -
             }
             for gap in plan.gaps
         ],
-        "respond": plan.respond,
+        # Nothing is done about a finding while observing; what would be done stands in the scope.
+        "respond": {} if plan.observe else plan.respond,
         "limits": {
             "processes": plan.limits.processes,
             "cpu": plan.limits.cpu,

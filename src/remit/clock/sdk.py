@@ -47,7 +47,11 @@ class Session:
         labels: Mapping[str, str] | None = None,
         evidence: str | os.PathLike[str] | None = None,
         accept_gaps: Sequence[str] = (),
+        sight: str = "normal",
+        observe: bool = False,
     ) -> None:
+        if sight not in ("normal", "full"):
+            raise ValueError(f"sight must be normal or full: {sight}")
         self._options: dict[str, Any] = {
             "scope": None if scope is None else os.path.abspath(scope),
             "workspace": os.path.abspath(workspace or os.getcwd()),
@@ -55,6 +59,8 @@ class Session:
             "labels": dict(labels or {}),
             "evidence": None if evidence is None else os.path.abspath(evidence),
             "accept_gaps": list(accept_gaps),
+            "sight": sight,
+            "observe": observe,
         }
         self.id = ""
         self.evidence = Path()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from remit.detectors.context import Context, Detector
+from remit.detectors.credential_access import CredentialAccess
 from remit.detectors.crypto_mining import CryptoMining
 from remit.detectors.gpu_diversion import GpuDiversion
 from remit.detectors.reverse_tunnel import ReverseTunnel
@@ -13,4 +14,4 @@ __all__ = ["Context", "Detector", "build_detectors"]
 
 def build_detectors(session: Session) -> tuple[Detector, ...]:
     """Fresh detectors for one session, in the order in which they are asked."""
-    return (ReverseTunnel(), CryptoMining(), GpuDiversion(session))
+    return (ReverseTunnel(), CryptoMining(), GpuDiversion(session), CredentialAccess(session))

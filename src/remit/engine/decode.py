@@ -12,6 +12,7 @@ from remit.events import (
     AttemptResult,
     Attempts,
     Call,
+    Change,
     Compute,
     Connect,
     End,
@@ -37,7 +38,8 @@ def decode(record: Record) -> Event | None:
 
 
 def _session(r: Record) -> Event:
-    return Session(r["n"], r["time"], r["session"], r["task"], dict(r.get("scope") or {}), dict(r.get("respond") or {}))
+    scope, respond, sight = dict(r.get("scope") or {}), dict(r.get("respond") or {}), r.get("sight") or "normal"
+    return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight)
 
 
 def _attempts(r: Record) -> Event:
@@ -65,7 +67,7 @@ def _exec(r: Record) -> Event:
     return Exec(
         r["n"], r["time"], r["process"], r["image"], tuple(map(str, r.get("arguments") or ())),
         r.get("directory") or "", bool(r.get("confirmed")), int(r.get("errno") or 0), bool(r.get("refused")),
-        r.get("clause"),
+        r.get("clause"), bool(r.get("observed")), r.get("uncovered") or "",
     )  # fmt: skip
 
 
@@ -78,7 +80,15 @@ def _open(r: Record) -> Event:
     return Open(
         r["n"], r["time"], r["process"], r.get("path") or r.get("asked") or "", int(r.get("flags") or 0),
         int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
-        device_class, bool(r.get("absent")), bool(r.get("routine")),
+        device_class, bool(r.get("absent")), bool(r.get("routine")), bool(r.get("outsider")),
+        bool(r.get("observed")),
+    )  # fmt: skip
+
+
+def _change(r: Record) -> Event:
+    return Change(
+        r["n"], r["time"], r["process"], r["operation"], r.get("path") or "", r.get("source") or "",
+        int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"), bool(r.get("observed")),
     )  # fmt: skip
 
 
@@ -87,6 +97,7 @@ def _connect(r: Record) -> Event:
     return Connect(
         r["n"], r["time"], r["process"], operation, r.get("family") or "other", str(r.get("address") or ""),
         int(r.get("port") or 0), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
+        bool(r.get("observed")),
     )  # fmt: skip
 
 
@@ -103,7 +114,7 @@ def _call(r: Record) -> Event:
     target = r.get("target")
     return Call(
         r["n"], r["time"], r["process"] or OUTSIDE, r["kind"], r["operation"], None if target is None else str(target),
-        int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
+        int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"), bool(r.get("observed")),
     )  # fmt: skip
 
 
@@ -134,6 +145,7 @@ _DECODERS: dict[str, Callable[[Record], Event]] = {
     "exit": _exit,
     "open": _open,
     "device": _open,
+    "change": _change,
     "connect": _connect,
     "bind": _connect,
     "flow": _flow,

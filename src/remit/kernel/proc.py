@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from remit.kernel.libc import libc_call
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+_SHORT = 256  # nearly every path; copying whole pages is felt when every open is a question
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 PATH_MAX = 4096
@@ -195,7 +196,8 @@ def read_string(pid: int, address: int, limit: int = PATH_MAX) -> bytes:
     data = b""
     while len(data) < limit:
         here = address + len(data)
-        piece = read_memory(pid, here, min(_PAGE - here % _PAGE, limit - len(data)))
+        wanted = min(_PAGE - here % _PAGE, limit - len(data))
+        piece = read_memory(pid, here, wanted if data else min(wanted, _SHORT))
         end = piece.find(b"\0")
         if end >= 0:
             return data + piece[:end]

@@ -25,6 +25,7 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         "gaps": _gaps(timeline),
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
+        "observed": [_denial(act) for act in timeline.observed.values()],
         "routine_refusals": timeline.routine,
         "findings": [
             {"time": rfc3339(timeline.finding_times[name]), **finding} for name, finding in timeline.findings.items()
@@ -32,7 +33,7 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         "responses": [
             {
                 "time": rfc3339(response["time"]),
-                **{name: response.get(name) for name in ("finding", "verdict", "by", "processes")},
+                **{name: response.get(name) for name in ("finding", "verdict", "by", "processes", "clause")},
             }
             for response in timeline.responses
         ],
@@ -63,6 +64,7 @@ def _session(timeline: Timeline) -> dict[str, Any]:
         "purpose": header.get("purpose"),
         "tier": header.get("tier"),
         "sight": header.get("sight"),
+        "observe": bool(header.get("observe")),
         "labels": header.get("labels") or {},
         "arguments": header.get("arguments") or [],
         "workspace": header.get("workspace"),
@@ -87,14 +89,16 @@ def _gaps(timeline: Timeline) -> list[dict[str, Any]]:
 
 
 def _state(step: StepLine, timeline: Timeline) -> str:
-    """out-of-scope with a finding or a denial of its own; unknown when one may be its own, or events were lost."""
-    wrong: set[str | None] = {denial.attribution.step for denial in timeline.denials.values()}
+    """out-of-scope with a finding or an act that was, or would have been, refused; unknown when one may be its own,
+    or events were lost."""
+    acts = [*timeline.denials.values(), *timeline.observed.values()]
+    wrong: set[str | None] = {act.attribution.step for act in acts}
     wrong |= {finding["step"] for finding in timeline.findings.values() if finding["state"] != "unknown"}
     if step.id in wrong:
         return "out-of-scope"
     suspected: set[str | None] = set()
-    for denial in timeline.denials.values():
-        suspected |= set(denial.attribution.candidates)
+    for act in acts:
+        suspected |= set(act.attribution.candidates)
     for finding in timeline.findings.values():
         suspected |= {finding["step"], *finding["candidates"]}
     return "unknown" if step.lost or step.id in suspected else "in-scope"

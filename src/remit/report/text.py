@@ -21,12 +21,29 @@ def render_text(report: Item) -> str:
     said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
     report = clean(report)
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
-    parts = [_verdict, _findings, _steps, _denials, _held, _gaps, _losses, _redacted, _left_running, _left_behind]
+    parts = [
+        *(
+            _verdict,
+            _findings,
+            _steps,
+            _denials,
+            _observed,
+            _held,
+            _gaps,
+            _losses,
+            _redacted,
+            _left_running,
+            _left_behind,
+        ),
+    ]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def _head(session: Item) -> Iterator[str]:
+    if session["observe"]:
+        yield "NOTHING WAS ENFORCED: this session was only observed, and refused nothing that a scope could grant."
+        yield ""
     yield f"task      {session['task']}" + (f": {session['purpose']}" if session["purpose"] else "")
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
@@ -39,8 +56,11 @@ def _head(session: Item) -> Iterator[str]:
 
 def _verdict(report: Item) -> Iterator[str]:
     session, findings, denials = report["session"], report["findings"], report["denials"]
-    yield f"VERDICT   {_headline(findings, denials, report['lost'], session)}"
+    yield f"VERDICT   {_headline(findings, denials, report['observed'], report['lost'], session)}"
     for response in report["responses"]:
+        if response["verdict"] == "record":
+            yield f"  it would have been ended here: {response['clause']}"
+            continue
         cause = f" for finding {response['finding']}" if response["finding"] else ""
         reached = f"which reached {response['processes']} process(es)"
         yield f"  {response['verdict']} by the {response['by']}{cause}, {reached}"
@@ -66,11 +86,14 @@ def _is_frozen(responses: list[Item]) -> bool:
     return bool(responses) and responses[-1]["verdict"] == "freeze"
 
 
-def _headline(findings: list[Item], denials: list[Item], lost: Item, session: Item) -> str:
+def _headline(findings: list[Item], denials: list[Item], observed: list[Item], lost: Item, session: Item) -> str:
     """What can be said of the whole session; of one that was cut short or goes on, not that it is in scope."""
     if findings:
         behaviours = ", ".join(dict.fromkeys(f"{item['behaviour']} ({item['state']})" for item in findings))
         return f"out of scope: {behaviours}"
+    if observed:
+        acts = sum(act["count"] for act in observed)
+        return f"out of scope: {acts} act(s) that would have been refused, and no finding"
     if denials:
         acts = sum(denial["count"] for denial in denials)
         return f"stayed inside, after {acts} refused act(s) and no finding"
@@ -120,25 +143,33 @@ def _steps(report: Item) -> Iterator[str]:
 
 
 def _denials(report: Item) -> Iterator[str]:
-    if report["denials"]:
-        yield "WHAT WAS REFUSED"
-    if report["denials"] and not report["steps"]:
+    yield from _acts("WHAT WAS REFUSED", report["denials"], report["steps"])
+    if report["denials"] and report["routine_refusals"]:
+        yield f"  not counted: {report['routine_refusals']} writes of programs to settings of their own in /proc"
+
+
+def _observed(report: Item) -> Iterator[str]:
+    yield from _acts("WHAT WOULD HAVE BEEN REFUSED", report["observed"], report["steps"])
+
+
+def _acts(title: str, acts: list[Item], steps: list[Item]) -> Iterator[str]:
+    if acts:
+        yield title
+    if acts and not steps:
         yield "  (this session has no steps that an act could be charged to)"
-    for denial in report["denials"][:LONGEST_LIST]:
+    for denial in acts[:LONGEST_LIST]:
         times = f" ({denial['count']} times)" if denial["count"] > 1 else ""
         program = denial["program"].rpartition("/")[2] or denial["process"]
         why = ", ".join(filter(None, (denial["wall"], denial["clause"])))
         act = f"{denial['operation']} {denial['object']}".rstrip()
         yield f"  {denial['id']}  {program}: {act}{times}  [{why}]"
-        if report["steps"]:
+        if steps:
             yield f"      step: {_charged(denial)} ({denial['attribution']})"
         if hint := advice(denial):
             yield f"      hint: {hint}"
-    hidden = len(report["denials"]) - LONGEST_LIST
+    hidden = len(acts) - LONGEST_LIST
     if hidden > 0:
         yield f"  and {hidden} more kinds, in the JSON report"
-    if report["denials"] and report["routine_refusals"]:
-        yield f"  not counted: {report['routine_refusals']} writes of programs to settings of their own in /proc"
 
 
 def _held(report: Item) -> Iterator[str]:

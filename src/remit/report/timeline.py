@@ -13,7 +13,21 @@ from typing import Any
 from remit.attribution.steps import Attributor
 from remit.engine.decode import decode
 from remit.errors import EvidenceError
-from remit.events import AttemptResult, Attempts, Call, Connect, End, Event, Exec, Flow, Loss, Open, ProcessEvent, Step
+from remit.events import (
+    AttemptResult,
+    Attempts,
+    Call,
+    Change,
+    Connect,
+    End,
+    Event,
+    Exec,
+    Flow,
+    Loss,
+    Open,
+    ProcessEvent,
+    Step,
+)
 from remit.evidence.reader import damage_named, read_records
 from remit.findings import Attribution
 from remit.report.words import socket_in_words
@@ -61,6 +75,7 @@ class Timeline:
     attempts: tuple[AttemptResult, ...] = ()
     steps: dict[str, StepLine] = field(default_factory=dict)
     denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
+    observed: dict[tuple[object, ...], Denial] = field(default_factory=dict)  # let through, only to be observed
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
     finding_times: dict[str, int] = field(default_factory=dict)
     responses: list[dict[str, Any]] = field(default_factory=list)
@@ -155,39 +170,47 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         charged = timeline.steps.get(attribution.step or "")
         if charged is not None:
             charged.event_count += 1
-        if not isinstance(event, Exec | Open | Connect | Flow | Call) or not event.refused:
+        if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
         if isinstance(event, Open) and event.routine:
             timeline.routine += 1
-            return
-        _deny(timeline, attributor, event, attribution)
+        elif event.refused:
+            _deny(timeline.denials, "d", attributor, event, attribution)
+        elif not isinstance(event, Flow) and event.observed:
+            _deny(timeline.observed, "o", attributor, event, attribution)
 
 
 def _deny(
-    timeline: Timeline, attributor: Attributor, event: Exec | Open | Connect | Flow | Call, attribution: Attribution
+    denials: dict[tuple[object, ...], Denial],
+    letter: str,
+    attributor: Attributor,
+    event: Exec | Open | Change | Connect | Flow | Call,
+    attribution: Attribution,
 ) -> None:
     process = attributor.lineage.get(event.process)
     program = process.image if process else ""
     operation, subject = _act(event)
     wall = "execute" if isinstance(event, Exec) else event.wall
     key = (program, operation, subject, wall, event.errno, attribution.step, attribution.attribution, event.clause)
-    known = timeline.denials.get(key)
+    known = denials.get(key)
     if known is not None:
         known.count += 1
         return
-    name = f"d{len(timeline.denials) + 1}"
-    timeline.denials[key] = Denial(
+    name = f"{letter}{len(denials) + 1}"
+    denials[key] = Denial(
         name, event.time, event.process, program, operation, subject, wall, event.errno, event.clause, attribution
     )
 
 
-def _act(event: Exec | Open | Connect | Flow | Call) -> tuple[str, str]:
+def _act(event: Exec | Open | Change | Connect | Flow | Call) -> tuple[str, str]:
     """The operation and its object, in the words of a denial."""
     match event:
         case Exec():
-            return "exec", event.image
+            return "exec", event.uncovered or event.image
         case Open():
             return "open", event.path
+        case Change():
+            return event.operation, f"{event.source} -> {event.path}" if event.source else event.path
         case Connect():
             place = event.address if event.family == "unix" else f"{event.address}:{event.port}"
             return event.operation, place

@@ -44,6 +44,8 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines = [f"{name}: {plan.task}"]
     if plan.purpose:
         lines.append(plan.purpose)
+    if plan.observe:
+        lines.append("OBSERVED ONLY: what these grants do not cover is recorded and let through.")
     lines.append("")
     lines += _section("The agent may change, and read", _files(plan, "write"))
     lines += _section("It may run, and read", _files(plan, "execute"))
@@ -145,7 +147,8 @@ def _presets(plan: Plan) -> Iterator[str]:
 
 def _walls(plan: Plan) -> Iterator[str]:
     for wall in plan.walls:
-        yield f"{wall.strength:<10} {wall.name}: {WALLS[wall.name]}"
+        strength = wall.strength if wall.held else "not held"
+        yield f"{strength:<10} {wall.name}: {WALLS[wall.name]}"
 
 
 def _gaps(plan: Plan) -> Iterator[str]:

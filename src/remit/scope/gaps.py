@@ -80,7 +80,7 @@ GAPS: dict[str, GapKind] = {
     "reads-unseen": GapKind(
         SIGHT,
         "refused reads are stopped by the kernel without a record",
-        "",
+        "remit run --sight full",
     ),
     # In no plan: whether there is a notary shows only once the agent runs.
     "evidence-unsigned": GapKind(SIGHT, "the notary is missing or died, so the evidence is not signed to its end", ""),

@@ -243,8 +243,8 @@ class Scope(_Strict):
     nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
-    otherwise: Annotated[Literal["deny"], _later(("record", "ask"))] = Field(
-        default="deny", description="a call that no grant covers"
+    otherwise: Annotated[Literal["deny", "record"], _later(("ask",))] = Field(
+        default="deny", description="a call that no grant covers; record only while observing"
     )
     evidence: Evidence = Evidence.model_validate({})
     respond: dict[Behaviour, Verdict] = Field(default={}, description="what to do after a finding; default record")

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
 from remit.supervisor import nested
-from remit.supervisor.answers import Answer, Desk, Proceed, Return, record_refusal
+from remit.supervisor.answers import Answer, Desk, Fail, Proceed, Return, record_refusal
+from remit.supervisor.observing import uncovered
 from remit.supervisor.processes import Process
 
 # clone(2), unshare(2): every namespace flag, and CLONE_PARENT, which would give the child another parent than its own.
@@ -38,9 +39,15 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
     at_most, capacity, expected = desk.plan.limits.processes, desk.processes.capacity, desk.processes.expected()
-    if (at_most is not None and expected >= at_most) or expected >= capacity:
-        clause = _CAPACITY_CLAUSE.format(capacity) if expected >= capacity else "processes.at-most"
+    if expected >= capacity:
+        clause = _CAPACITY_CLAUSE.format(capacity)
         return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, clause, wall="processes")
+    if at_most is not None and expected >= at_most:
+        lacking = uncovered(desk.plan, "processes.at-most", wall="processes", error=errno.EAGAIN)
+        arguments = list(question.arguments)
+        desk.record("privilege", process=process.identity, operation=name, arguments=arguments, **lacking)
+        if lacking["refused"]:
+            return Fail(errno.EAGAIN)
     process.pending_forks += 1
     return Proceed()
 
@@ -104,24 +111,9 @@ def act_on_process(desk: Desk, process: Process, question: Question, name: str) 
         single = _PRIO_PROCESS if name == "setpriority" else _IOPRIO_WHO_PROCESS
         if which != single:
             return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
-    if target == 0 or _is_ours(desk, target):
+    if target == 0 or desk.processes.is_ours(target):
         return Proceed()
     return record_refusal(desk, "signal", process, name, question, errno.EPERM, _CALL_CLAUSE, target=target)
-
-
-def _is_ours(desk: Desk, thread: int) -> bool:
-    """Whether a thread belongs to the session; a child that has asked nothing yet is met through its parent."""
-    if desk.processes.owner(thread) is not None:
-        return True
-    try:
-        parent = proc.read_stat(proc.thread_group(thread)).parent
-    except ProcessLookupError:
-        return False
-    process = desk.processes.get(parent) if parent and _is_ours(desk, parent) else None
-    if process is None:
-        return False
-    desk.processes.adopt_children(process)
-    return desk.processes.owner(thread) is not None
 
 
 def refuse(desk: Desk, process: Process, question: Question, name: str) -> Answer:

@@ -10,21 +10,24 @@ import errno
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.kernel import paths, proc
 from remit.kernel.seccomp import Question
 from remit.supervisor.answers import Answer, Desk, Fail, Proceed
+from remit.supervisor.observing import uncovered_write
 from remit.supervisor.processes import Process
 
-_AT_FDCWD = -100 & 0xFFFFFFFF
-_LOW = 0xFFFFFFFF
+OPENS = ("open", "openat", "openat2", "creat")
+AT_FDCWD = -100 & 0xFFFFFFFF
+LOW = 0xFFFFFFFF
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
 NAMELESS = "…/"  # begins what is known of a path that is longer than the kernel can tell
 _ACCESS_MODE = 3
+WRITING = _ACCESS_MODE | os.O_CREAT | os.O_TRUNC
 # Written by every shell and saying nothing about what a task does.
-_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
-_GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
+PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx", "/dev/random", "/dev/urandom")
+GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
 
 # What is dumped in a crash (a JVM), a thread's name, how soon it is killed for memory, how late its timers may be.
 _OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
@@ -40,17 +43,37 @@ class Place:
     room: bool = False
 
 
-def open_for_writing(desk: Desk, process: Process, question: Question, name: str) -> Answer:
-    """open, openat, openat2 and creat: record what would be written, then let Landlock decide."""
-    directory, address, flags, how = _arguments(question, name)
-    if not flags & (_ACCESS_MODE | os.O_CREAT | os.O_TRUNC):
-        return Proceed()  # openat2 always asks, because its flags are in memory
-    asked = os.fsdecode(proc.read_string(question.pid, address))
+# The kernel lets nobody beneath Landlock open these of a process that is not beneath it too (ptrace(2), landlock(7)).
+_PRIVATE = re.compile(
+    r"/proc/(\d+)/(?:task/\d+/)?(?:mem|environ|maps|smaps|smaps_rollup|numa_maps|auxv|pagemap|syscall|personality)"
+)
+OUTSIDER_CLAUSE = "only processes of the session may be looked into"
+
+
+class Opened(NamedTuple):
+    """What an open asks for."""
+
+    directory: int
+    path: str
+    flags: int
+    how: int  # of openat2
+
+
+def open_file(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """open, openat, openat2 and creat in normal sight: only opens for writing are looked at."""
+    opened = asked_open(question, name)
+    # openat2 always asks, because its flags are in memory.
+    return open_for_writing(desk, process, question, opened) if opened.flags & WRITING else Proceed()
+
+
+def open_for_writing(desk: Desk, process: Process, question: Question, opened: Opened) -> Answer:
+    """Record what would be written, then let Landlock decide."""
+    directory, asked, flags, how = opened
     place = locate(question.pid, directory, asked, flags, how)
     path = place.path
-    if path.startswith(_GPU_DEVICES):
+    if path.startswith(GPU_DEVICES):
         _record_device(desk, process, asked, place, flags)
-    elif path not in _PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
+    elif path not in PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
         _record_open(desk, process, asked, place, flags)
     if flags & _ACCESS_MODE == _ACCESS_MODE:
         # A descriptor for ioctl only, neither reading nor writing: Landlock asks for no right on the file, so nothing
@@ -69,7 +92,7 @@ def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -
     """Where `asked` leads for `pid`, seen from its descriptor `directory`; `how` is openat2's. Never raises OSError."""
     confined = how & (paths.RESOLVE_BENEATH | paths.RESOLVE_IN_ROOT)
     name = asked if confined else _as_seen_by(pid, asked)
-    start = f"/proc/{pid}/cwd" if directory == _AT_FDCWD else f"/proc/{pid}/fd/{directory}"
+    start = f"/proc/{pid}/cwd" if directory == AT_FDCWD else f"/proc/{pid}/fd/{directory}"
     try:
         holder = paths.open_path("/" if name.startswith("/") and not confined else start, None)
     except OSError as problem:
@@ -112,14 +135,19 @@ def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int)
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
     """The clause that grants `access` on `path`, or None; a mask takes back what a grant gives."""
-    if masked(desk, path, access) is not None:
-        return None
-    for grant in desk.plan.files:
-        if access in grant.access:
-            root = grant.path.replace("$TMPDIR", desk.temporary_directory)
-            if path == root or path.startswith(root.rstrip("/") + "/"):
-                return grant.clause
-    return None
+    return None if masked(desk, path, access) is not None else desk.files.clause(path, access)
+
+
+def looks_into_outsider(desk: Desk, path: str) -> bool:
+    """Whether a path is the memory, the environment or the like of a process that is none of the session's."""
+    private = _PRIVATE.fullmatch(path) if path.startswith("/proc/") else None
+    return private is not None and desk.plan.landlock_abi > 0 and not desk.processes.is_ours(int(private[1]))
+
+
+def asked_open(question: Question, name: str) -> Opened:
+    """What this open asks for, read once. Raises OSError when its memory cannot be read."""
+    directory, address, flags, how = _arguments(question, name)
+    return Opened(directory, os.fsdecode(proc.read_string(question.pid, address)), flags, how)
 
 
 def masked(desk: Desk, path: str, access: str) -> str | None:
@@ -135,13 +163,13 @@ def _arguments(question: Question, name: str) -> tuple[int, int, int, int]:
     """The directory, the path's address, the flags, and how openat2 resolves."""
     arguments = question.arguments
     if name == "open":
-        return _AT_FDCWD, arguments[0], arguments[1] & _LOW, 0
+        return AT_FDCWD, arguments[0], arguments[1] & LOW, 0
     if name == "creat":
-        return _AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0
+        return AT_FDCWD, arguments[0], os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0
     if name == "openat2":
         flags, how = paths.open_how(proc.read_memory(question.pid, arguments[2], paths.HOW_SIZE))
-        return arguments[0] & _LOW, arguments[1], flags & _LOW, how
-    return arguments[0] & _LOW, arguments[1], arguments[2] & _LOW, 0
+        return arguments[0] & LOW, arguments[1], flags & LOW, how
+    return arguments[0] & LOW, arguments[1], arguments[2] & LOW, 0
 
 
 def _as_seen_by(pid: int, asked: str) -> str:
@@ -208,6 +236,8 @@ def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: 
         return  # nothing there to write to: a search, not an act
     routine = granted(desk, place.path, "write") is None and is_routine(process.pid, place.path)
     more = {"routine": True} if routine else {}
+    if place.error == errno.ENOENT:
+        more["new"] = True
     _record(desk, "open", process, asked, place, flags, 0 if place.error == errno.ENOENT else place.error, **more)
 
 
@@ -222,17 +252,29 @@ def _record(
     clause = granted(desk, place.path, "write")
     mask = masked(desk, place.path, "write")
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
-    refused = clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS)
+    lacking = mask or ("devices.gpu" if kind == "device" else "files.write")
+    outcome: dict[str, Any] = {"errno": error, "refused": False, "wall": "", "clause": clause or lacking}
+    # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
+    if clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS):
+        if mask is not None:
+            denied = errno.EROFS if mask == "files.protect" else errno.EACCES
+            outcome |= {"errno": denied, "refused": True, "wall": "masks"}
+        elif looks_into_outsider(desk, place.path):
+            outcome = outsider_refused()
+        else:
+            outcome = uncovered_write(desk.plan, place.path, lacking, new_name=place.error == errno.ENOENT)
     desk.record(
         kind,
         process=process.identity,
         path=place.path,
         asked=asked,
         flags=flags,
-        errno=(errno.EROFS if mask == "files.protect" else errno.EACCES) if refused else error,
-        refused=refused,
-        wall=("files" if mask is None else "masks") if refused else "",
-        clause=clause or mask or ("devices.gpu" if kind == "device" else "files.write"),
+        **outcome,
         predicted=True,
         **more,
     )
+
+
+def outsider_refused() -> dict[str, Any]:
+    """The members of a record of a look into a process that is none of the session's."""
+    return {"errno": errno.EACCES, "refused": True, "wall": "files", "clause": OUTSIDER_CLAUSE, "outsider": True}

@@ -74,8 +74,8 @@ class NetworkAnswers:
                     return self._point_datagrams(taken, process, question, address, raw)
                 grant = self._connect.covering(address)
                 if grant is None:
-                    return self._refuse("connect", process, address, "network.connect")
-                if grant.own:
+                    return self._uncovered("connect", process, question, address, raw, "network.connect", taken)
+                if grant.own and not desk.plan.observe:
                     return self._connect_own(taken, process, question, address, raw, grant.clause)
                 return self._delegate("connect", process, question, address, raw, grant.clause, taken=taken)
         if address.family == "unix":
@@ -93,9 +93,10 @@ class NetworkAnswers:
                     # Some port to be answered on, as a send without bind gets by itself.
                     return self._delegate("bind", process, question, address, raw, "network.udp", taken=taken)
                 grant = None if datagrams else self._listen.covering(address)
+                if datagrams:
+                    return self._refuse("bind", process, address, "network.udp", operation="bind")
                 if grant is None:
-                    clause = "network.udp" if datagrams else "network.listen"
-                    return self._refuse("bind", process, address, clause, operation="bind")
+                    return self._uncovered("bind", process, question, address, raw, "network.listen", taken)
                 return self._delegate("bind", process, question, address, raw, grant.clause, taken=taken)
         if address.family == "unix":
             return self._delegate("bind", process, question, address, raw, "files.write")
@@ -109,7 +110,7 @@ class NetworkAnswers:
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
         taken = take(process, question)
-        clause = ""
+        clause, observed = "", False
         address = Address("unix", "", 0)
         try:
             unix = option(taken, socket.SO_DOMAIN) == socket.AF_UNIX
@@ -120,13 +121,24 @@ class NetworkAnswers:
             raise
         if not unix:
             grant = self._listen.covering(address) if address.port else None
-            if grant is None:
+            if grant is None and not desk.plan.observe:
                 close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
-            clause = grant.clause
+            clause, observed = (grant.clause, False) if grant else ("network.listen", True)
         request: Message = {"do": "listen", "backlog": signed(question.arguments[1])}
         made = os.fstat(taken).st_ino
-        self._ask(request, (taken,), process, question, address, clause, "bind", operation="listen", made=made)
+        self._ask(
+            request,
+            (taken,),
+            process,
+            question,
+            address,
+            clause,
+            "bind",
+            operation="listen",
+            made=made,
+            observed=observed,
+        )
         return Later()
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -203,6 +215,22 @@ class NetworkAnswers:
         self._record("connect", process, address, errno.ECONNREFUSED, False, "", clause)
         return Fail(errno.ECONNREFUSED)
 
+    def _uncovered(
+        self,
+        operation: str,
+        process: Process,
+        question: Question,
+        address: Address,
+        raw: bytes,
+        clause: str,
+        taken: Taken,
+    ) -> Answer:
+        """What no grant covers: refused, or done and recorded because the session observes."""
+        if self._desk.plan.observe:
+            return self._delegate(operation, process, question, address, raw, clause, taken=taken, observed=True)
+        more = {"operation": operation} if operation == "bind" else {}
+        return self._refuse(operation, process, address, clause, **more)
+
     def _delegate(
         self,
         operation: str,
@@ -213,6 +241,7 @@ class NetworkAnswers:
         clause: str,
         *,
         taken: Taken | None = None,
+        observed: bool = False,
     ) -> Answer:
         descriptors = [(taken or Taken(process, question)).hand_over()]
         made = os.fstat(descriptors[0]).st_ino
@@ -226,11 +255,15 @@ class NetworkAnswers:
                     request["umask"] = proc.file_mode_mask(question.pid)
                 else:
                     request["granted"] = list(self._desk.plan.unix)
+                    if self._desk.plan.observe:
+                        request["withheld"] = list(self._desk.plan.outside)
         except OSError:
             for number in descriptors:
                 close_promptly(number)
             raise
-        self._ask(request, tuple(descriptors), process, question, address, clause, operation, made=made)
+        self._ask(
+            request, tuple(descriptors), process, question, address, clause, operation, made=made, observed=observed
+        )
         return Later()
 
     def _ask(
@@ -244,8 +277,9 @@ class NetworkAnswers:
         kind: str,
         operation: str | None = None,
         made: int = 0,
+        observed: bool = False,
     ) -> None:
-        more = {"operation": operation or kind} if kind == "bind" else {}
+        more: dict[str, Any] = {"operation": operation or kind} if kind == "bind" else {}
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
@@ -255,6 +289,8 @@ class NetworkAnswers:
                 wall = "unix-sockets" if address.family == "unix" else "addresses"
             else:
                 wall = self._landlock_wall(kind, question, address, error)
+            if observed or outcome.get("uncovered") or self._binds_elsewhere(kind, question, address, error):
+                more["observed"] = True
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
             if operation == "listen" and error == 0:
@@ -262,6 +298,12 @@ class NetworkAnswers:
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
+
+    def _binds_elsewhere(self, kind: str, question: Question, address: Address, error: int) -> bool:
+        """Whether a socket was made, while observing, where no grant lets a file be made."""
+        if not self._desk.plan.observe or kind != "bind" or address.path is None or error:
+            return False
+        return granted(self._desk, resolve(question.pid, _AT_FDCWD, address.path)[0], "write") is None
 
     def _landlock_wall(self, kind: str, question: Question, address: Address, error: int) -> str:
         """Which of Landlock's walls gave the deputy this errno for a unix socket, or "" when none did."""

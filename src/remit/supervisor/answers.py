@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from remit.kernel.seccomp import Question
 from remit.plan import Plan
+from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process, ProcessTable
 
 
@@ -42,6 +43,7 @@ class Desk:
     temporary_directory: str
     processes: ProcessTable
     record: Callable[..., Any]
+    files: PathTable
 
 
 def record_refusal(

@@ -1,22 +1,40 @@
-"""Which code answers which system call; a call that is not here is refused and recorded."""
+"""Who answers which system call, in which sight; a question that nobody here answers is refused."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from remit.kernel.seccomp import Question
 from remit.supervisor import answer_calls, answer_files
+from remit.supervisor.answer_calls import Handler
+from remit.supervisor.answer_changes import NAMES as CHANGES
+from remit.supervisor.answer_changes import Changes
 from remit.supervisor.answer_network import NetworkAnswers
+from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answers import Desk
 from remit.supervisor.images import ExecStops
+from remit.supervisor.seen import Seen
+
+IsQuiet = Callable[[Question, str], bool]
 
 
-def handlers(network: NetworkAnswers, sends: SendAnswers, stops: ExecStops) -> dict[str, answer_calls.Handler]:
-    """The answerers by system call name."""
-    return {
+def handlers(
+    desk: Desk, network: NetworkAnswers, sends: SendAnswers, stops: ExecStops, seen: Seen
+) -> tuple[dict[str, Handler], IsQuiet | None]:
+    """The handlers by name, and in full sight what tells an open that needs no more looking at."""
+    table: dict[str, Handler] = {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
-        **dict.fromkeys(("open", "openat", "openat2", "creat"), answer_files.open_for_writing),
+        **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         "connect": network.connect,
         "bind": network.bind,
         "listen": network.listen,
     }
+    if desk.plan.sight == "normal":
+        return table, None
+    reads, changes = Reads(desk, seen), Changes(desk, seen)
+    full = {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
+    return {**table, **full}, reads.is_quiet

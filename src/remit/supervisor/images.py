@@ -33,6 +33,7 @@ class _Pending:
     thread: int
     directory: int
     address: int  # of the path, in the caller's memory
+    asked: str = ""  # what it leads to, while observing: a script is not the image that runs it
 
 
 class ExecStops:
@@ -71,7 +72,7 @@ class ExecStops:
         directory, address = _AT_FDCWD, question.arguments[0]
         if name == "execveat":
             directory, address = question.arguments[0] & _LOW, question.arguments[1]
-        pending = _Pending(process, question.pid, directory, address)
+        pending = _Pending(process, question.pid, directory, address, self._asked(question.pid, directory, address))
         try:
             ptrace.seize(question.pid)
         except OSError:
@@ -86,6 +87,11 @@ class ExecStops:
         if self._proceed(question) and not self._killable:
             _interrupt(question.pid)
         return Later()  # also if it died meanwhile: the wait status will tell
+
+    def _asked(self, pid: int, directory: int, address: int) -> str:
+        if not self._desk.plan.observe:
+            return ""
+        return resolve(pid, directory, os.fsdecode(proc.read_string(pid, address)))[0]
 
     def _begin_spawned(self, process: Process, asked: Spawned) -> Answer:
         program = _find_program(asked)
@@ -153,7 +159,13 @@ class ExecStops:
             self._record(process, words[0], 0, 0, words, False, "", False, errno.ENOEXEC, "", refused=False)
         else:
             # What runs now is what was started: the only way to another image is another question.
-            self._read(process, arguments=asked.arguments if asked else None, confirmed=asked is not None)
+            program = _find_program(asked) if asked is not None and self._desk.plan.observe else None
+            self._read(
+                process,
+                arguments=asked.arguments if asked else None,
+                confirmed=asked is not None,
+                asked=os.path.realpath(program.path) if program else "",
+            )
 
     def unread(self, process: Process) -> None:
         """A process ended, maybe before what it ran could be read."""
@@ -168,9 +180,9 @@ class ExecStops:
         return self._pending.pop(threads[0]) if threads else None
 
     def _executed(self, pending: _Pending) -> None:
-        self._read(pending.process, confirmed=True)
+        self._read(pending.process, confirmed=True, asked=pending.asked)
 
-    def _read(self, process: Process, *, confirmed: bool, arguments: list[str] | None = None) -> None:
+    def _read(self, process: Process, *, confirmed: bool, arguments: list[str] | None = None, asked: str = "") -> None:
         """Record the image and, unless they are known, the arguments, which a program may rewrite once it runs."""
         pid = process.pid
         image, device, inode, truncated, directory, clause = "", 0, 0, False, "", ""
@@ -202,7 +214,14 @@ class ExecStops:
             confirmed,
             errno.EACCES if clause else 0,
             clause or granted(self._desk, image, "execute") or "",
+            observed=None if clause else self._uncovered(image, asked),
         )
+
+    def _uncovered(self, image: str, asked: str) -> str | None:
+        """What no grant lets run, while observing: the script that was asked for, or the image."""
+        if not self._desk.plan.observe:
+            return None
+        return next((path for path in (asked, image) if path and granted(self._desk, path, "execute") is None), None)
 
     def _failed(self, pending: _Pending) -> None:
         """The call returned an error. Searches for a program are not recorded; refusals are.
@@ -214,7 +233,7 @@ class ExecStops:
             path, found = resolve(pending.thread, pending.directory, asked)
         except OSError:
             return  # the path was not readable, which is why the call failed
-        if not found or granted(self._desk, path, "execute") is not None:
+        if not found or granted(self._desk, path, "execute") is not None or self._desk.plan.observe:
             return
         self._record(pending.process, path, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
 
@@ -232,6 +251,7 @@ class ExecStops:
         clause: str,
         *,
         refused: bool | None = None,
+        observed: str | None = None,
     ) -> None:
         refused = bool(error) if refused is None else refused
         self._desk.record(
@@ -246,8 +266,9 @@ class ExecStops:
             confirmed=confirmed,
             errno=error,
             refused=refused,
-            wall=("files" if clause == "files.execute" else "images") if refused else "",
-            clause=clause,
+            wall=("files" if clause == "files.execute" else "images") if refused else "files" if observed else "",
+            clause="files.execute" if observed else clause,
+            **({"observed": True, "uncovered": observed} if observed else {}),
         )
 
 

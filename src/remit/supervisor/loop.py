@@ -35,6 +35,7 @@ from remit.supervisor.images import ExecStops
 from remit.supervisor.losses import Losses
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.notary_pipe import NotaryPipe
+from remit.supervisor.paths import PathTable
 from remit.supervisor.persistence import Persistence
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.proof import Proof, describe
@@ -43,6 +44,7 @@ from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
 from remit.supervisor.sampler import Sampler
+from remit.supervisor.seen import Seen
 from remit.supervisor.steps import Steps
 
 _VERDICT_PRIORITY = 0
@@ -85,6 +87,8 @@ class Supervisor:
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
+        self._seen = Seen()
+        self._exceeded: set[str] = set()  # budgets, while observing
         self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
@@ -99,13 +103,15 @@ class Supervisor:
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
         self.masks = MaskWatch(plan.masks, temporary_directory, boundary, self.record)
-        desk = Desk(plan, temporary_directory, self.processes, self.record)
+        files = PathTable(plan.files, temporary_directory)
+        desk = Desk(plan, temporary_directory, self.processes, self.record, files)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        self._questions.use(handlers(self._network, sends, self._stops), self._stops)
+        table, is_quiet = handlers(desk, self._network, sends, self._stops, self._seen)
+        self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
         self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)
@@ -149,6 +155,7 @@ class Supervisor:
         self.denials += bool(members.get("refused") and not members.get("routine"))
         if kind == "open" and not members["refused"]:
             self._persistence.opened(members["path"])
+        self._seen.recorded(kind, members.get("process"))
         return self._losses.append(kind, self._redactor.members(kind, members))
 
     def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
@@ -258,8 +265,19 @@ class Supervisor:
         if self._writer.full:
             self._writer.retry()
         reason = self._sampler.take()
-        if reason is not None and self._outcome is None:
+        if reason is None or self._outcome is not None:
+            return
+        if reason.by == "budget" and self._plan.observe:
+            self._note_budget(reason.ended_by)
+        else:
             self.kill(reason.by, ended_by=reason.ended_by)
+
+    def _note_budget(self, clause: str) -> None:
+        """While observing, a spent budget is said once and ends nothing."""
+        if clause not in self._exceeded:
+            self._exceeded.add(clause)
+            count = len(self.processes)
+            self.record("response", finding=None, verdict="record", by="budget", processes=count, clause=clause)
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:

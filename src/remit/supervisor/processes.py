@@ -108,6 +108,11 @@ class ProcessTable:
             return None
         return process
 
+    def known(self, pid: int) -> Process | None:
+        """The process of this number that was met and read, alive or not: for what harms nobody if it is not."""
+        process = self._by_pid.get(pid)
+        return None if process is None or process.unconfirmed else process
+
     def set_zygote(self, pid: int) -> None:
         """The zygote asks questions too, but it is ours: it is neither counted nor recorded."""
         self._zygote = Process(pid, 0, pidfd.open_process(pid), self._common)
@@ -145,6 +150,20 @@ class ProcessTable:
         if self._prover is not None and group == self._prover.pid and pidfd.is_alive(self._prover.pidfd):
             return self._prover
         return self.get(group)
+
+    def is_ours(self, thread: int) -> bool:
+        """Whether a thread belongs to the session; a child that has asked nothing yet is met through its parent."""
+        if self.owner(thread) is not None:
+            return True
+        try:
+            parent = proc.read_stat(proc.thread_group(thread)).parent
+        except ProcessLookupError:
+            return False
+        process = self.get(parent) if parent and self.is_ours(parent) else None
+        if process is None:
+            return False
+        self.adopt_children(process)
+        return self.owner(thread) is not None
 
     def adopt_children(self, parent: Process) -> None:
         """Meet the children of a process that is about to exit, while they still name it as their parent."""

@@ -126,6 +126,15 @@ class Playbook:
         body = {"path": path, "asked": path, "flags": flags, "errno": errno, "refused": refused, "wall": "files"}
         return self.add("device" if "class" in more else "open", process=self._current, **body, clause=None, **more)
 
+    def read(self, path: str, *, refused: bool = True, **more: Any) -> Playbook:
+        """The current process opens a file for reading; full sight records it when it is refused."""
+        return self.open(path, flags=0, refused=refused, predicted=True, **more)
+
+    def change(self, operation: str, path: str, *, source: str = "", refused: bool = False, **more: Any) -> Playbook:
+        """The current process makes, removes, links or renames a name."""
+        body = {"operation": operation, "path": path, "source": source, "errno": EACCES if refused else 0}
+        return self.add("change", process=self._current, **body, refused=refused, wall="files", clause=None, **more)
+
     def open_gpu(self, path: str = "/dev/nvidiactl", *, flags: int = 2, **more: Any) -> Playbook:
         return self.open(path, flags=flags, **{"class": "gpu", "absent": False, **more})
 
