@@ -1,6 +1,7 @@
-"""What a command costs under remit, beside the same command bare: paired runs in random order, median and spread.
+"""What a command costs under remit and under its peers, beside the same command bare. Prints one table for each part.
 
-Start-up is measured with `true`, then subtracted from the other rows, so that they show the running cost alone.
+All of a row's ways run in every round, in random order, so that a slow moment hits them alike. Start-up is what `true`
+costs, and is subtracted from the other rows: they show the running cost alone.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -15,55 +17,122 @@ import tempfile
 import time
 from pathlib import Path
 
-REMIT = str(Path(sys.executable).with_name("remit"))
-C_PROGRAM = "int main(void) { return 0; }\n"
-WORKLOADS = {
-    "true": ["true"],
-    "shell loop": ["sh", "-c", "i=0; while [ $i -lt 60 ]; do /bin/true; /bin/ls >/dev/null; i=$((i+1)); done"],
-    "python imports": ["sh", "-c", "for i in 1 2 3 4 5 6 7 8; do python3 -c 'import json, http.client'; done"],
-    "C build": ["sh", "-c", "for i in 1 2 3 4 5 6; do gcc -O1 -o a$i a.c || exit 1; done"],
-    "find": ["find", "/usr/lib", "-name", "x"],
-}
+from questions import CALLS
+from runners import REMIT, Runner, runners
+from workloads import prepare
+
+QUESTIONS = Path(__file__).with_name("questions.py")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20, help="paired runs of each row (default: 20)")
-    runs = parser.parse_args().runs
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory, "a.c").write_text(C_PROGRAM)
-        os.chdir(directory)
-        subprocess.run([REMIT, "run", "--", "true"], check=True)  # compiles the plan once
-        print(f"{'':<16}{'bare ms':>18}{'remit ms':>20}{'added ms':>20}{'ratio*':>8}")
-        start_up = 0.0
-        for name, command in WORKLOADS.items():
-            bare, guarded = _measure(command, runs)
-            added = [g - b for b, g in zip(bare, guarded, strict=True)]
-            if name == "true":
-                start_up = statistics.median(added)
-                ratio = ""
-            else:
-                ratio = f"{(statistics.median(guarded) - start_up) / statistics.median(bare):.2f}"
-            print(f"{name:<16}{_spread(bare):>18}{_spread(guarded):>20}{_spread(added):>20}{ratio:>8}")
-    print(f"median [first quartile, third quartile] of {runs} paired runs; * start-up subtracted")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=15, help="rounds of each row (default: 15)")
+    parser.add_argument("--only", metavar="TEXT", default="", help="rows whose name contains this")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="remit-bench-", dir=Path.home()) as directory:
+        place = Path(directory)
+        os.chdir(place)
+        # The interpreter's own directory first: its environment is then part of the default scope.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        ways, missing = runners(place)
+        workloads = prepare(place)
+        start_up = _measure(["true"], ways, options.runs * 2)
+        bare = statistics.median(start_up["bare"])
+        _heading("start-up", ways)
+        added = {name: [t - b for t, b in zip(start_up[name], start_up["bare"], strict=True)] for name in start_up}
+        _row("true, ms added", [_spread(added[name]) for name in ways])
+        _heading("\nwork, start-up subtracted, ratio to bare", ways)
+        for name, command in workloads.items():
+            if options.only in name:
+                times = _measure(command, ways, options.runs)
+                _row(name, _ratios(times, {way: statistics.median(start_up[way]) - bare for way in ways}))
+        _heading("\none call, median and 99th percentile in us", ways)
+        for name in CALLS:
+            if options.only in name:
+                _row(name, [_latency(name, ways[way]) for way in ways])
+        print(f"\nmemory of remit's own processes while a command runs: {_memory()}")
+        print(f"{options.runs} rounds in random order; median [first quartile, third quartile]")
+        for name, hint in missing.items():
+            print(f"not measured: {name}; hint: {hint}")
     return 0
 
 
-def _measure(command: list[str], runs: int) -> tuple[list[float], list[float]]:
-    bare, guarded = [], []
-    for _ in range(runs):
-        pair = [(bare, command), (guarded, [REMIT, "run", "--", *command])]
-        random.shuffle(pair)
-        for results, words in pair:
+def _measure(command: list[str], ways: dict[str, Runner], rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of each way in each round; a way that fails the command is an error of the bench."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for name in ways:
+        _run(ways[name](command))  # compiles plans, fills caches
+    for _ in range(rounds):
+        for name in random.sample(list(ways), len(ways)):
             begin = time.perf_counter()
-            subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
-            results.append((time.perf_counter() - begin) * 1000)
-    return bare, guarded
+            _run(ways[name](command))
+            times[name].append((time.perf_counter() - begin) * 1000)
+    return times
 
 
-def _spread(values: list[float]) -> str:
+def _run(words: list[str]) -> bytes:
+    done = subprocess.run(words, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode != 0:
+        sys.exit(f"bench: failed with {done.returncode}: {words}\n{done.stderr.decode(errors='replace')[-2000:]}")
+    return done.stdout
+
+
+def _ratios(times: dict[str, list[float]], start_up: dict[str, float]) -> list[str]:
+    base = statistics.median(times["bare"])
+    cells = [_spread(times["bare"]) + " ms"]
+    for name in list(times)[1:]:
+        cells.append(_spread([(t - start_up[name]) / base for t in times[name]], ".2f"))
+    return cells
+
+
+def _latency(name: str, way: Runner) -> str:
+    nanoseconds = sorted(int(line) for line in _run(way([sys.executable, "-I", str(QUESTIONS), name])).split())
+    return f"{nanoseconds[len(nanoseconds) // 2] / 1000:.1f} / {nanoseconds[len(nanoseconds) * 99 // 100] / 1000:.1f}"
+
+
+def _memory() -> str:
+    """Proportional resident memory by process name, in MB: what is shared with another process is counted once."""
+    with subprocess.Popen([REMIT, "run", "--", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as session:
+        assert session.stdin is not None
+        assert session.stdout is not None
+        session.stdin.write(b"ready\n")
+        session.stdin.flush()
+        session.stdout.readline()
+        found = []
+        for name, pid in _own(session.pid):
+            try:
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                size = int(re.search(r"Pss: +(\d+)", text)[1])  # type: ignore[index]
+                found.append(f"{name} {size / 1024:.1f}")
+            except PermissionError:
+                rss = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+                found.append(f"{name} {rss / 1e6:.1f} (resident)")
+    return ", ".join(found) + " MB"
+
+
+def _own(launcher: int) -> list[tuple[str, int]]:
+    found = []
+    waiting = [launcher]
+    while waiting:
+        pid = waiting.pop()
+        name = Path(f"/proc/{pid}/comm").read_text().strip()
+        if pid == launcher or name.startswith("remit-"):
+            found.append(("launcher" if pid == launcher else name, pid))
+        waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return found
+
+
+def _spread(values: list[float], form: str = ".1f") -> str:
     first, median, third = statistics.quantiles(values, n=4)
-    return f"{median:.1f} [{first:.1f}, {third:.1f}]"
+    return f"{median:{form}} [{first:{form}}, {third:{form}}]"
+
+
+def _heading(title: str, ways: dict[str, Runner]) -> None:
+    print(f"{title}\n{'':<17}" + "".join(f"{name:>23}" for name in ways), flush=True)
+
+
+def _row(name: str, cells: list[str]) -> None:
+    print(f"{name:<17}" + "".join(f"{cell:>23}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":
