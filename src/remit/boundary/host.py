@@ -10,7 +10,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
-from remit.kernel import landlock, seccomp
+from remit.kernel import landlock, pidfd, seccomp
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,8 @@ class Host:
     kernel: str  # release, for people; nothing is decided by it
     machine: str
     uid: int
+    take_descriptors: bool = True  # pidfd_getfd works; a stock container's seccomp profile refuses it
+    beneath_filter: bool = False  # a seccomp filter was there before us, as in a container
     # A mount namespace of the session's own. Trying costs more than all the rest, so only a plan that needs it asks.
     mount_masks: bool = False
 
@@ -35,6 +37,8 @@ def find_host() -> Host:
         kernel=system.release,
         machine=system.machine,
         uid=os.getuid(),
+        take_descriptors=pidfd.can_take_descriptors(),
+        beneath_filter=seccomp.is_beneath_filter(),
     )
 
 

@@ -70,6 +70,10 @@ def find_gaps(
         found["shared-memory-shared"] = ()
     if sight == "normal":
         found["reads-unseen"] = ()
+    if not host.take_descriptors:
+        found["sockets-not-taken"] = ()
+    if host.beneath_filter:
+        found["refusals-unseen"] = ()
     if files.missing:
         found["grant-missing"] = files.missing
     return tuple(_gap(name, details, accepted) for name, details in found.items())

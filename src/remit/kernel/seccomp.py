@@ -12,8 +12,10 @@ import fcntl
 import struct
 from dataclasses import dataclass
 
-from remit.kernel.libc import SYS_SECCOMP, system_call
+from remit.kernel.libc import SYS_SECCOMP, libc_call, system_call
 
+_PR_GET_SECCOMP = 21
+_MODE_FILTER = 2
 _SET_MODE_FILTER = 1
 _GET_ACTION_AVAIL = 2
 _FLAG_NEW_LISTENER = 1 << 3
@@ -52,6 +54,14 @@ def notification_available() -> bool:
     except OSError:
         return False
     return True
+
+
+def is_beneath_filter() -> bool:
+    """Whether this process has a seccomp filter already (PR_GET_SECCOMP is 2 then)."""
+    try:
+        return libc_call("prctl", _PR_GET_SECCOMP, 0, 0, 0, 0, what="prctl PR_GET_SECCOMP") == _MODE_FILTER
+    except OSError:
+        return True  # a filter refuses even to say
 
 
 def install_filter(program: bytes) -> tuple[int, bool]:

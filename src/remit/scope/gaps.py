@@ -82,6 +82,18 @@ GAPS: dict[str, GapKind] = {
         "refused reads are stopped by the kernel without a record",
         "remit run --sight full",
     ),
+    "sockets-not-taken": GapKind(
+        SIGHT,
+        "this container refuses pidfd_getfd, so no connect, bind or listen can be done for the agent: all are refused,"
+        " granted or not",
+        "give the container CAP_SYS_PTRACE, or a seccomp profile that allows pidfd_getfd",
+    ),
+    "refusals-unseen": GapKind(
+        SIGHT,
+        "a seccomp filter was there before remit's, as in a container: what that one refuses never becomes a question,"
+        " and leaves no record",
+        "",
+    ),
     # In no plan: whether there is a notary shows only once the agent runs.
     "evidence-unsigned": GapKind(SIGHT, "the notary is missing or died, so the evidence is not signed to its end", ""),
     "grant-missing": GapKind(SIGHT, "a path that the scope lets the agent read does not exist", ""),

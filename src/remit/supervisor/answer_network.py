@@ -25,7 +25,7 @@ from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.flows import Connections
 from remit.supervisor.own_ports import OwnPorts
 from remit.supervisor.processes import Process
-from remit.supervisor.taken import Taken, is_datagram, local_address, option, signed, take
+from remit.supervisor.taken import NotTaken, Taken, is_datagram, local_address, option, signed, take
 
 _AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
@@ -64,6 +64,21 @@ class NetworkAnswers:
         self._datagrams = GrantTable(desk.plan.udp)
         self._sends = sends
         self.connections = Connections()
+
+    def answer(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
+        """connect, bind and listen. Nothing is done on a socket that cannot be taken: what it is is not known."""
+        act, kind = {
+            "connect": (self.connect, "connect"),
+            "bind": (self.bind, "bind"),
+            "listen": (self.listen, "bind"),
+        }[name]
+        try:
+            return act(desk, process, question, name)
+        except NotTaken as problem:
+            named = name != "listen"
+            address = _address(question, *question.arguments[1:3])[0] if named else Address("other", "", 0)
+            more = {"operation": name} if kind == "bind" else {}
+            return self._refuse(kind, process, address, f"sockets-not-taken: {problem}", **more)
 
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""

@@ -29,9 +29,7 @@ def handlers(
         **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
-        "connect": network.connect,
-        "bind": network.bind,
-        "listen": network.listen,
+        **dict.fromkeys(("connect", "bind", "listen"), network.answer),
     }
     if desk.plan.sight == "normal":
         return table, None

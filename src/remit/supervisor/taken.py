@@ -37,8 +37,19 @@ class Taken:
             self._descriptor = None
 
 
+class NotTaken(Exception):
+    """pidfd_getfd is refused here: by a container's seccomp profile, or by the process's own protection."""
+
+
 def take(process: Process, question: Question) -> int:
-    """A duplicate of the descriptor that the first argument names; the caller closes it."""
+    """A duplicate of the descriptor that the first argument names; the caller closes it. Raises NotTaken."""
+    try:
+        return _take(process, question)
+    except PermissionError as problem:
+        raise NotTaken(str(problem)) from problem
+
+
+def _take(process: Process, question: Question) -> int:
     number = signed(question.arguments[0])
     if question.pid == process.pid:
         return pidfd.take_descriptor(process.pidfd, number)
