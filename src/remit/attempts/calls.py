@@ -101,7 +101,7 @@ def _call(name: str, *arguments: int | bytes) -> Attempt:
 def _io_uring(name: str, *arguments: int | raw.Memory) -> Attempt:
     return Attempt(
         name.replace("_", "-"), "system-calls", "system calls that no filter sees", name,
-        lambda outside: raw.call(name, *arguments), Witness("privilege", name), refusals=(errno.ENOSYS,),
+        lambda outside: raw.call(name, *arguments), Witness("privilege", name), refusals=(errno.ENOSYS, errno.EPERM),
     )  # fmt: skip
 
 
