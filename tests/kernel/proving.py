@@ -13,13 +13,16 @@ from typing import Any
 from remit.attempts.attempt import Outcome, Outside, Result, judge
 from remit.attempts.catalogue import BY_NAME
 from remit.boundary.launch import remember_dispositions, start_boundary
+from remit.boundary.mask_mounts import lay_out
 from remit.doctor.examination import ENVIRONMENT, PROGRAM, recorded_effects
 from remit.evidence.reader import read_records
+from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import process
+from remit.kernel import files, process
 from remit.plan import Plan
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
+from remit.supervisor.notary_pipe import NotaryPipe
 
 Act = Callable[[Path], list[Result]]
 
@@ -101,12 +104,14 @@ def _supervisor(plan: Plan, folder: Path) -> Supervisor:
     process.set_child_subreaper()
     (folder / "evidence").mkdir(mode=0o700)
     (folder / "temporary").mkdir(mode=0o700)
-    boundary = start_boundary(plan, str(folder / "temporary"), remember_dispositions())
+    covers = lay_out(plan.masks, str(folder / "temporary"))
+    boundary = start_boundary(plan, str(folder / "temporary"), remember_dispositions(), covers)
     # Nobody reads the doorbell or has anything to conclude, and that is seen only when the session is over.
-    doorbell, verdicts = os.pipe(), os.pipe()
-    engine = EnginePipe(doorbell[1], verdicts[0])
-    supervisor = Supervisor(plan, str(folder / "temporary"), boundary, EvidenceWriter(folder / "evidence"), engine)
-    engine.lost = True
+    doorbell, verdicts, heads, answers = (os.pipe() for _ in range(4))
+    engine, notary = EnginePipe(doorbell[1], verdicts[0]), NotaryPipe(heads[1], answers[0])
+    engine.lost, notary.lost = True, "there is none"
+    evidence = EvidenceWriter(folder / "evidence", files.allocate)
+    supervisor = Supervisor(plan, str(folder / "temporary"), boundary, evidence, engine, notary, Redactor())
     supervisor.record("session")
     return supervisor
 

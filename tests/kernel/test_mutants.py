@@ -22,6 +22,7 @@ TRIED_BY: dict[str, tuple[str, ...]] = {
     "clone": ("another-parent", "own-descriptors", *(name for name in BY_NAME if name.startswith("namespace-"))),
     "clone3": ("hidden-flags",),
     "close_range": ("own-descriptors",),
+    "setsockopt": ("source-route",),
     "file_setattr": ("flags",),
     "open": ("write-open",),
     "openat": ("write-openat",),

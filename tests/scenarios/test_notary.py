@@ -25,7 +25,10 @@ key = sys.argv[1]
 libc = ctypes.CDLL(None, use_errno=True)
 
 def is_notary(pid):
-    status = open(f"/proc/{pid}/status").read()
+    try:
+        status = open(f"/proc/{pid}/status").read()
+    except OSError:
+        return False  # gone meanwhile
     return "Name:\\tremit-notary\\n" in status and f"Uid:\\t{os.getuid()}\\t" in status
 
 notary = max(int(name) for name in os.listdir("/proc") if name.isdigit() and is_notary(name))

@@ -89,3 +89,12 @@ def test_a_routine_refusal_is_kept_and_not_counted(stage: Stage) -> None:
     assert [record.get("routine", False) for record in kept if record["path"].endswith("_filter")] == [True]
     assert [record.get("routine", False) for record in kept if record["path"].endswith("comm")][-1] is False
     assert "VERDICT   stayed inside, after " in stage.remit("report", "last").stdout
+
+
+@pytest.mark.parametrize(("name", "hint"), [("--help", "remit run --help"), ("no-such-program", "a command is a name")])
+def test_a_command_that_is_none_gets_a_hint(stage: Stage, name: str, hint: str) -> None:
+    done = stage.remit("run", "--", name)
+    assert done.returncode == 127
+    assert done.stderr.startswith(f"remit: cannot run {name}: not found\nhint: {hint}")
+    quiet = stage.remit("run", "--", "sh", "-c", "exit 127")
+    assert (quiet.returncode, quiet.stderr) == (127, "")

@@ -164,6 +164,12 @@ def test_the_workspace_is_no_home(home: Path, where: str) -> None:
     assert problem.hint
 
 
+@pytest.mark.parametrize("where", ["/tmp", "/var/tmp", "/dev/shm"])
+def test_the_workspace_is_no_place_that_sessions_share(home: Path, where: str) -> None:
+    with pytest.raises(ScopeError, match="where others keep theirs"):
+        compiled(home, workspace=Path(where))
+
+
 def test_a_missing_read_grant_is_a_sight_gap(home: Path) -> None:
     plan = compiled(home, "files: {read: [~/nothing]}")
     (gap,) = (gap for gap in plan.gaps if gap.name == "grant-missing")

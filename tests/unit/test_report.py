@@ -202,3 +202,26 @@ def test_an_evidence_that_is_not_signed_to_its_end_is_a_gap(tmp_path: Path) -> N
     (gap,) = [gap for gap in report["gaps"] if gap["name"] == "evidence-unsigned"]
     assert (gap["kind"], gap["accepted"]) == ("sight", False)
     assert gap["reason"].endswith("the notary died")
+
+
+@pytest.mark.parametrize("command", ["report", "replay"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b'"kind":"connect"', b'"kind":connect'), (b'"kind":"connect","process"', b'"kind":"connect","x"')],
+)
+def test_damage_names_the_record_and_who_tells_more(
+    evidence: Path, capsys: pytest.CaptureFixture[str], command: str, before: bytes, after: bytes
+) -> None:
+    segment = evidence / "segment-000001.jsonl"
+    lines = segment.read_bytes().split(b"\n")
+    number = next(index for index, line in enumerate(lines, 1) if before in line)
+    lines[number - 1] = lines[number - 1].replace(before, after)
+    segment.write_bytes(b"\n".join(lines))
+    assert main([command, str(evidence)]) == 124
+    said = capsys.readouterr().err
+    # What the engine makes of a record that lacks something is for replay to compare.
+    assert said.startswith(f"remit: record {number} is not what was written: ") or (command, b'"x"' in after) == (
+        "replay",
+        True,
+    )
+    assert said.endswith(f"hint: remit verify {evidence}\n")

@@ -97,6 +97,19 @@ def _send_to(outside: Outside) -> None:
         )
 
 
+def _route(outside: Outside) -> None:
+    """Options that name hops on the way send packets there first, whatever was judged. Here they name none."""
+    nothing = raw.Memory(bytes((1, 1, 1, 1)))
+    with socket.socket() as four, socket.socket(socket.AF_INET6) as six:
+        each(
+            (
+                f"level {level} option {option}",
+                partial(raw.call, "setsockopt", end.fileno(), level, option, nothing, size),
+            )
+            for end, level, option, size in ((four, 0, 4, 4), (six, 41, 5, 0), (six, 41, 6, 0), (six, 41, 57, 0))
+        )
+
+
 def _bind(outside: Outside) -> None:
     def bind(family: int, host: str) -> None:
         with socket.socket(family) as end:
@@ -216,6 +229,8 @@ ATTEMPTS = (
             Witness("flow", "socket")),
     Attempt("udp", "socket-kinds", "send to an outsider without connecting", "socket SOCK_DGRAM, sendto", _udp,
             Witness("flow", "socket")),
+    Attempt("source-route", "system-calls", "lead packets by a way of one's own", "setsockopt, four options", _route,
+            Witness("privilege", "setsockopt", 4)),
     Attempt("bind", "addresses", "take a port no grant names", "bind, each address", _bind, Witness("bind", "bind", 3)),
     Attempt("listen-without-bind", "addresses", "have the kernel choose a port", "listen", _listen,
             Witness("bind", "listen")),

@@ -19,6 +19,8 @@ from remit.scope.variables import TEMPORARY, Places, expand_paths
 GPU_PATTERNS = ("/dev/nvidia*", "/dev/dri", "/dev/kfd")
 # Writing there changes other processes or the kernel, and Landlock cannot name the parts that would be harmless.
 _NEVER_WRITTEN = ("/proc", "/sys")
+# Other programs' and other sessions' temporary directories lie there.
+_SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 _KINDS = (("write", ("read", "write")), ("read", ("read",)), ("execute", ("execute", "read")))
 
 
@@ -81,6 +83,11 @@ def _check_workspace(places: Places) -> None:
     workspace = places.workspace
     if not os.path.isdir(workspace):
         raise ScopeError(f"the workspace is not a directory: {workspace}", hint=f"mkdir -p {workspace}")
+    if workspace in _SHARED:
+        raise ScopeError(
+            f"the workspace must be a directory of its own, not one where others keep theirs: {workspace}",
+            hint=f"mkdir {workspace}/work && cd {workspace}/work, then run again",
+        )
     if _too_wide(workspace, places):
         raise ScopeError(
             f"the workspace must be a directory of its own, not a home or what holds one: {workspace}",

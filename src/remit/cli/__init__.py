@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from remit import __version__
+from remit.cli.parser import Parser
 from remit.errors import RemitError, UsageError, one_line
 
 COMMANDS = {
@@ -74,7 +75,7 @@ def command_parser(name: str) -> argparse.ArgumentParser:
     """The parser of one command, also used to generate completions and to test the help texts."""
     module_name, summary = COMMANDS[name]
     module = importlib.import_module(module_name)
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"remit {name}",
         description=(module.__doc__ or summary),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -100,7 +101,7 @@ def _run_command(name: str, words: list[str]) -> int:
 
 def _overview() -> argparse.ArgumentParser:
     listing = "\n".join(f"  {name:<12}{summary}" for name, (_, summary) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="remit",
         usage="remit COMMAND [OPTION]...",
         description="Declare what an agent's task may do, run it inside walls the kernel enforces, and keep the proof.",

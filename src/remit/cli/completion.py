@@ -3,6 +3,7 @@
 examples:
   remit completion bash > ~/.local/share/bash-completion/completions/remit
   remit completion zsh > ~/.zfunc/_remit
+  remit completion tcsh > ~/.remit.tcsh      and in ~/.tcshrc: source ~/.remit.tcsh
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from remit.errors import RemitError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"))
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="bash|zsh|tcsh", help="which shell")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ from remit.demo import DemoError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("story", choices=["rome"], help="which story: rome is a tunnel and a miner")
+    parser.add_argument("story", choices=["rome"], metavar="rome", help="which story: rome is a tunnel and a miner")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the story")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--unguarded", action="store_true", help="run the agent without remit: everything works")

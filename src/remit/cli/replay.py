@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 
 from remit.engine.replay import Replay, replay
 from remit.errors import EXIT_EVIDENCE
-from remit.evidence.locate import find_evidence
+from remit.evidence.locate import find_evidence, name_of
 from remit.findings import printable
 
 
@@ -25,8 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Replay and say whether live and replay agree; 0 or 124."""
-    result = replay(find_evidence(options.evidence))
+    evidence = find_evidence(options.evidence)
+    result = replay(evidence)
     print(json.dumps(_as_json(result), indent=2) if options.json else "\n".join(_as_text(result)))
+    if not result.identical:
+        print(f"hint: remit verify {name_of(evidence)}", file=sys.stderr)
     return 0 if result.identical else EXIT_EVIDENCE
 
 

@@ -60,9 +60,15 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
         "--sight", choices=("normal", "full"), default="normal", help="full: record refused reads too (default: normal)"
     )
     parser.add_argument("--evidence", metavar="DIR", type=Path, help="a new directory for the evidence")
-    parser.add_argument("--label", metavar="KEY=VALUE", action="append", default=[], help="put a label on the session")
     parser.add_argument(
-        "--accept-gap", metavar="NAME", action="append", default=[], help="start although this wall cannot be built"
+        "--label", metavar="KEY=VALUE", action="append", default=[], help="put a label on the session; may be repeated"
+    )
+    parser.add_argument(
+        "--accept-gap",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="start although this wall cannot be built; may be repeated",
     )
 
 
@@ -102,6 +108,7 @@ def run(options: argparse.Namespace) -> int:
     if place is not None:
         _write_report(ended, place)
     _notice(ended)
+    _explain_missing(command[0], ended)
     return exit_status(ended, options.fail_on)
 
 
@@ -158,6 +165,17 @@ def _write_report(ended: Ended, place: ReportPlace) -> None:
             f"hint: remit report {name_of(ended.evidence)} --format json > FILE",
             file=sys.stderr,
         )
+
+
+def _explain_missing(name: str, ended: Ended) -> None:
+    """What is not a command is most often a slip of the fingers, or an option of our own behind the `--`."""
+    if ended.status is None or os.waitstatus_to_exitcode(ended.status) != 127:
+        return
+    import shutil
+
+    if shutil.which(name) is None:
+        options = name.startswith("-")
+        print(f"hint: {'remit run --help' if options else 'a command is a name on $PATH or a path'}", file=sys.stderr)
 
 
 def _notice(ended: Ended) -> None:

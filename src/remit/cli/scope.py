@@ -29,15 +29,52 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 
+_ACTIONS = {
+    "check": (
+        "say whether a scope is right, and where it is not",
+        """\
+Ends with 0, or with 121 and the line and column of the first mistake. That a wall cannot be built here is a hint.
+
+examples:
+  remit scope check scope.yaml
+  remit scope check scope.yaml --json | jq .error""",
+    ),
+    "explain": (
+        "say what a scope grants, and what holds it here",
+        """\
+Every grant with the clause that gives it, every wall with its strength, every gap.
+
+examples:
+  remit scope explain
+  remit scope explain scope.yaml --workspace ~/work/repository
+  remit scope explain --text > scope.yaml""",
+    ),
+    "suggest": (
+        "write the smallest scope for what a session did",
+        """\
+Best of a session that `remit run --observe` ran. Presets where they cover what was used, directories in place of long
+lists of files, budgets with room; secrets, and what was refused, are comments.
+
+examples:
+  remit scope suggest last
+  remit scope suggest last --output scope.yaml""",
+    ),
+    "schema": (
+        "print the JSON Schema of scope files",
+        """\
+For editors, and for programs that write scopes.
+
+example:
+  remit scope schema > scope.schema.json""",
+    ),
+}
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="check|explain|suggest|schema")
-    check = actions.add_parser("check", help="say whether a scope is right, and where it is not", allow_abbrev=False)
-    explain = actions.add_parser("explain", help="say what a scope grants, and what holds it here", allow_abbrev=False)
-    suggest = actions.add_parser("suggest", help="write the smallest scope for what a session did", allow_abbrev=False)
+    check, explain, suggest, schema = (_add_action(actions, name) for name in _ACTIONS)
     suggest.add_argument("evidence", metavar="DIR", help="an evidence directory, a session id, or `last`")
     suggest.add_argument("--output", metavar="FILE", type=Path, help="write it there; must not exist yet")
-    schema = actions.add_parser("schema", help="print the JSON Schema of scope files", allow_abbrev=False)
     for action in (check, explain):
         action.add_argument(
             "file", metavar="FILE", nargs="?", type=Path, help="a scope file (default: the built-in one)"
@@ -48,6 +85,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explain.add_argument("--plan", action="store_true", help="print the compiled plan as JSON")
     explain.add_argument("--text", action="store_true", help="print the scope's own YAML")
     schema.add_argument("--json", action="store_true", help="accepted for symmetry: a schema is always JSON")
+
+
+def _add_action(actions: Any, name: str) -> argparse.ArgumentParser:
+    summary, more = _ACTIONS[name]
+    parser: argparse.ArgumentParser = actions.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.\n\n{more}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
 
 
 def run(options: argparse.Namespace) -> int:

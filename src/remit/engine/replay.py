@@ -11,7 +11,7 @@ from pathlib import Path
 
 from remit.engine.engine import Engine
 from remit.errors import EvidenceError
-from remit.evidence.reader import read_lines
+from remit.evidence.reader import damage_named, read_lines
 from remit.evidence.record import decode_record, split_line
 
 
@@ -48,21 +48,19 @@ def replay(directory: Path | str) -> Replay:
     recorded: list[bytes] = []
     recomputed: list[bytes] = []
     ended = closed = engine_lost = False
-    for line in read_lines(directory):
-        record = decode_record(line)
-        if engine is None:
-            try:
+    for number, line in enumerate(read_lines(directory), 1):
+        with damage_named(directory, number):
+            record = decode_record(line)
+            if engine is None:
                 engine = Engine(record)
-            except (KeyError, TypeError, ValueError) as problem:
-                raise EvidenceError(f"the first record is not a session's header: {problem}") from problem
-        elif record["kind"] in ("finding", "verdict"):
-            recorded.append(_verbatim(line))
-        elif not ended:
-            recomputed += engine.feed(record)
-            ended = record["kind"] == "end"
-        # Only the notary's last word may follow.
-        closed = record["kind"] == "closed" or (closed and record["kind"] in ("checkpoint", "unsigned"))
-        engine_lost = engine_lost or (record["kind"] == "loss" and record.get("class") == "finding")
+            elif record["kind"] in ("finding", "verdict"):
+                recorded.append(_verbatim(line))
+            elif not ended:
+                recomputed += engine.feed(record)
+                ended = record["kind"] == "end"
+            # Only the notary's last word may follow.
+            closed = record["kind"] == "closed" or (closed and record["kind"] in ("checkpoint", "unsigned"))
+            engine_lost = engine_lost or (record["kind"] == "loss" and record.get("class") == "finding")
     if engine is None:
         raise EvidenceError(f"no records in the evidence directory: {directory}")
     return Replay(tuple(recorded), tuple(recomputed), closed, engine_lost)

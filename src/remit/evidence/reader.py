@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,22 @@ LONGEST_LINE = 1 << 26  # far above any record; a longer line is damage, and mus
 
 def read_records(directory: Path | str) -> Iterator[dict[str, Any]]:
     """Every whole record of a directory, in order."""
-    for line in read_lines(directory):
-        yield decode_record(line)
+    for number, line in enumerate(read_lines(directory), 1):
+        with damage_named(directory, number):
+            record = decode_record(line)
+        yield record
+
+
+@contextmanager
+def damage_named(directory: Path | str, number: int) -> Iterator[None]:
+    """Whatever goes wrong inside with one record, for it is not what was written, names that record."""
+    try:
+        yield
+    except (EvidenceError, KeyError, TypeError, ValueError, AttributeError) as problem:
+        reason = f"it lacks {problem}" if isinstance(problem, KeyError) else str(problem)
+        raise EvidenceError(
+            f"record {number} is not what was written: {reason}", hint=f"remit verify {directory}"
+        ) from problem
 
 
 def read_lines(directory: Path | str) -> Iterator[bytes]:

@@ -28,7 +28,7 @@ from remit.events import (
     ProcessEvent,
     Step,
 )
-from remit.evidence.reader import read_records
+from remit.evidence.reader import damage_named, read_records
 from remit.findings import Attribution
 from remit.report.words import socket_in_words
 
@@ -103,28 +103,33 @@ def build_timeline(directory: Path | str) -> Timeline:
     timeline = Timeline(header, counts={"session": 1}, last_time=header["time"])
     _count_redacted(timeline, header)
     attributor = Attributor()
-    for record in records:
-        kind = record["kind"]
-        timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
-        timeline.last_time = record["time"]
-        _count_redacted(timeline, record)
-        if kind == "finding":
-            finding = record["finding"]
-            timeline.findings[finding["id"]] = finding
-            timeline.finding_times.setdefault(finding["id"], record["time"])
-        elif kind == "response":
-            timeline.responses.append(record)
-        elif kind == "persistence":
-            timeline.left_behind += record["left"]
-            timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
-        elif kind == "end":
-            timeline.end = record
-        elif kind == "unsigned":
-            timeline.unsigned = record["reason"]
-        event = decode(record)
-        if event is not None:
-            _take(timeline, attributor, event)
+    for number, record in enumerate(records, 2):
+        with damage_named(directory, number):
+            _read(timeline, attributor, record)
     return timeline
+
+
+def _read(timeline: Timeline, attributor: Attributor, record: dict[str, Any]) -> None:
+    kind = record["kind"]
+    timeline.counts[kind] = timeline.counts.get(kind, 0) + 1
+    timeline.last_time = record["time"]
+    _count_redacted(timeline, record)
+    if kind == "finding":
+        finding = record["finding"]
+        timeline.findings[finding["id"]] = finding
+        timeline.finding_times.setdefault(finding["id"], record["time"])
+    elif kind == "response":
+        timeline.responses.append(record)
+    elif kind == "persistence":
+        timeline.left_behind += record["left"]
+        timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
+    elif kind == "end":
+        timeline.end = record
+    elif kind == "unsigned":
+        timeline.unsigned = record["reason"]
+    event = decode(record)
+    if event is not None:
+        _take(timeline, attributor, event)
 
 
 def rfc3339(nanoseconds: int) -> str:

@@ -35,5 +35,5 @@ def advice(denial: dict[str, Any]) -> str | None:
             return "no scope grants ptrace; run the debugger outside remit"
         return "if this is LeakSanitizer, ASAN_OPTIONS=detect_leaks=0 runs the rest of AddressSanitizer"
     if denial["object"].startswith("for UDP "):
-        return "a scope grants TCP to addresses; names are not looked up inside, so connect by address"
+        return "a scope grants a resolver in network.udp, such as {cidr: 192.0.2.53, port: 53}"
     return None

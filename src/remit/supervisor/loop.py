@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import selectors
 import signal
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +19,13 @@ from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
-from remit.kernel import closing, pidfd, process, ptrace
+from remit.kernel import closing, pidfd
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
-from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
+from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
@@ -44,6 +43,7 @@ from remit.supervisor.questions import Questions
 from remit.supervisor.rate import CLAUSE
 from remit.supervisor.requests import Requests
 from remit.supervisor.respond import Responder
+from remit.supervisor.sampler import Sampler
 from remit.supervisor.seen import Seen
 from remit.supervisor.steps import Steps
 
@@ -83,14 +83,11 @@ class Supervisor:
         self._notary = notary
         self._redactor = redactor
         self._selector = selectors.DefaultSelector()
-        self._began = time.monotonic()
-        self._next_sample = self._began + SAMPLE_SECONDS
         self._outcome: Outcome | None = None
         self._root: int | None = None  # the spawn whose end ends the session
         self.frozen = False
         self.denials = 0
         self._seen = Seen()
-        self._exceeded: set[str] = set()  # budgets, while observing
         self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
@@ -115,8 +112,17 @@ class Supervisor:
         table, is_quiet = handlers(desk, self._network, sends, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
-        self._child_signal = process.wake_on_child_signal()
-        self._responder = Responder({boundary.zygote, boundary.deputy}, self._reap, self._child_signal)
+        children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
+        self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)
+        self._sampler = Sampler(
+            plan.limits,
+            self.processes,
+            self._network.connections,
+            self.masks,
+            self.record,
+            self._responder.descendants,
+            observe=plan.observe,
+        )
         self.steps = Steps(self.record, self.processes)
         self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
@@ -137,7 +143,7 @@ class Supervisor:
             lost=self.requests.lost,
         )
         self._register(boundary.deputy_channel.fileno(), _BOUNDARY_PRIORITY, self._deputy_ready)
-        self._register(self._child_signal, _CHILD_PRIORITY, lambda events: self._reap())
+        self._register(children.descriptor, _CHILD_PRIORITY, lambda events: children.reap())
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
         self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
@@ -237,8 +243,7 @@ class Supervisor:
         self._end(Outcome(None, "remit", "the launcher died"))
 
     def _turn(self) -> None:
-        timeout = max(0.0, self._next_sample - time.monotonic())
-        ready = self._selector.select(timeout)
+        ready = self._selector.select(self._sampler.wait())
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
             current = self._selector.get_map().get(key.fd)
@@ -246,7 +251,7 @@ class Supervisor:
                 key.data.ready(events)
             if self._outcome is not None:
                 break
-        if time.monotonic() >= self._next_sample:
+        if not self._sampler.wait():
             self._sample()
         if self._writer.flush():
             self._engine.ring()
@@ -257,34 +262,11 @@ class Supervisor:
             self.kill("full disk", ended_by="evidence.when-full")
 
     def _sample(self) -> None:
-        self._next_sample = time.monotonic() + SAMPLE_SECONDS
         if self._writer.full:
             self._writer.retry()
-        sample = take_sample(self.processes)
-        self.record(
-            "compute",
-            processes=sample.processes,
-            cpu=sample.cpu,
-            memory=sample.memory,
-            busiest=[{"process": identity, "cpu": cpu} for identity, cpu in sample.busiest],
-        )
-        for flow in self._network.connections.sample(self.processes):
-            self.record("flow", **flow)
-        if self.processes.is_unsettled(self._plan.limits.processes):
-            self.processes.reconcile(self._responder.descendants())
-        bare = self.masks.check()
-        if bare is not None and self._outcome is None:
-            self.kill("supervisor", ended_by=f"a mask came off: {bare}")
-        clause = exceeded(sample, self._plan.limits, self._began)
-        if clause is not None and self._outcome is None:
-            self._over_budget(clause, sample.processes)
-
-    def _over_budget(self, clause: str, processes: int) -> None:
-        if not self._plan.observe:
-            self.kill("budget", ended_by=clause)
-        elif clause not in self._exceeded:
-            self._exceeded.add(clause)
-            self.record("response", finding=None, verdict="record", by="budget", processes=processes, clause=clause)
+        reason = self._sampler.take()
+        if reason is not None and self._outcome is None:
+            self.kill(reason.by, ended_by=reason.ended_by)
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:
@@ -310,7 +292,6 @@ class Supervisor:
         if found is None:
             self._zygote.read_now()  # it says who the child is before it lets the child run
             found = self.requests.lookup(pid)
-        self.requests.deliver_early(pid)
         return found
 
     def _engine_ready(self, events: int) -> None:
@@ -343,40 +324,6 @@ class Supervisor:
         if not self._deputy.receive():
             self._selector.unregister(self._boundary.deputy_channel)
             self._end(Outcome(None, "remit", "the deputy died"))
-
-    def _reap(self) -> None:
-        try:
-            os.read(self._child_signal, 4096)
-        except BlockingIOError:
-            pass
-        while True:
-            try:
-                pid, status = os.wait4(-1, os.WNOHANG | os.WUNTRACED | ptrace.WALL)[:2]
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if os.WIFSTOPPED(status) and pid == self._boundary.zygote:
-                self._zygote_stopped(os.WSTOPSIG(status))
-            elif os.WIFSTOPPED(status):
-                self._stops.stopped(pid, status)
-            else:
-                self._stops.ended(pid)
-
-    def _zygote_stopped(self, number: int) -> None:
-        """It is in the agent's Landlock domain, so the agent can stop it; stopped, it tells of no program's end."""
-        pidfd.send_signal(self._insiders[0], signal.SIGCONT)
-        self.record(
-            "signal",
-            process=None,
-            operation="stop",
-            target=self._boundary.zygote,
-            arguments=[number],
-            errno=0,
-            refused=True,
-            wall="supervisor",
-            clause="the zygote is not to be stopped; it was continued at once",
-        )
 
     def _watch(self, process: Process) -> None:
         self._register(process.pidfd, _DEATH_PRIORITY, lambda events: self._process_ended(process))

@@ -50,6 +50,7 @@ class Spawned(NamedTuple):
     arguments: list[str]
     directory: str
     search_path: str  # its PATH
+    signals: list[int]  # sent to it before it was met
 
 
 Record = Callable[..., Any]
@@ -281,6 +282,9 @@ class ProcessTable:
             source=spawn.source if spawn else None,
             candidates=[],
         )
+        # This is its first question: from here on it has its own signal handling, and no longer the zygote's.
+        while spawn is not None and spawn.signals:
+            pidfd.send_signal(descriptor, spawn.signals.pop(0))
         return process
 
     def _add(self, pid: int, start: int, descriptor: int, parent: Process | None, via: str) -> Process:

@@ -160,7 +160,7 @@ class Requests:
         spawn = self.by_pid.get(pid)
         if spawn is None:
             return None
-        return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path)
+        return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path, spawn.signals)
 
     def send_signal(self, number: int, signal_number: int) -> bool:
         """Signal a program that was started. Before its first question it still has the zygote's signal handling, and
@@ -173,12 +173,6 @@ class Requests:
             spawn.signals.append(signal_number)
             return True
         return pidfd.send_signal(process.pidfd, signal_number)
-
-    def deliver_early(self, pid: int) -> None:
-        """A program asks its first question: it gets what was sent to it before."""
-        spawn, process = self.by_pid.get(pid), self._processes.get(pid)
-        while spawn is not None and process is not None and spawn.signals:
-            pidfd.send_signal(process.pidfd, spawn.signals.pop(0))
 
     def _source(self, connection: Connection | None) -> str:
         if connection is None:

@@ -1,0 +1,79 @@
+"""What is looked at once a second: CPU and memory of the tree, connections, masks, and whether a budget is spent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from remit.plan import Limits
+from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
+from remit.supervisor.flows import Connections
+from remit.supervisor.mask_watch import MaskWatch
+from remit.supervisor.processes import ProcessTable
+
+
+class Reason(NamedTuple):
+    """Why the session must end: by whom, and what ended it."""
+
+    by: str
+    ended_by: str
+
+
+class Sampler:
+    """Records a sample of one session whenever it is due. `present` tells every process that is there."""
+
+    def __init__(
+        self,
+        limits: Limits,
+        processes: ProcessTable,
+        connections: Connections,
+        masks: MaskWatch,
+        record: Callable[..., Any],
+        present: Callable[[], set[int]],
+        *,
+        observe: bool = False,
+    ) -> None:
+        self._limits = limits
+        self._processes = processes
+        self._connections = connections
+        self._masks = masks
+        self._record = record
+        self._present = present
+        self._observe = observe
+        self._told: set[str] = set()  # budgets that are spent, while observing
+        self._began = time.monotonic()
+        self._due = self._began + SAMPLE_SECONDS
+
+    def wait(self) -> float:
+        """Seconds until the next sample is due; 0 when it is."""
+        return max(0.0, self._due - time.monotonic())
+
+    def take(self) -> Reason | None:
+        """Record a sample; the reason to end the session, if there is one."""
+        self._due = time.monotonic() + SAMPLE_SECONDS
+        sample = take_sample(self._processes)
+        self._record(
+            "compute",
+            processes=sample.processes,
+            cpu=sample.cpu,
+            memory=sample.memory,
+            busiest=[{"process": identity, "cpu": cpu} for identity, cpu in sample.busiest],
+        )
+        for flow in self._connections.sample(self._processes):
+            self._record("flow", **flow)
+        if self._processes.is_unsettled(self._limits.processes):
+            self._processes.reconcile(self._present())
+        bare = self._masks.check()
+        if bare is not None:
+            return Reason("supervisor", f"a mask came off: {bare}")
+        clause = exceeded(sample, self._limits, self._began)
+        if clause is None:
+            return None
+        if not self._observe:
+            return Reason("budget", clause)
+        if clause not in self._told:
+            self._told.add(clause)
+            spent = {"processes": sample.processes, "clause": clause}
+            self._record("response", finding=None, verdict="record", by="budget", **spent)
+        return None

@@ -1,0 +1,38 @@
+"""A wrong command line is told in one line and a hint, and every help text says how."""
+
+from __future__ import annotations
+
+import pytest
+
+from remit.cli import main
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["demo"], "missing: rome"),
+        (["report"], "missing: DIR"),
+        (["scope"], "missing: check|explain|schema"),
+        (["completion"], "missing: bash|zsh|tcsh"),
+        (["run", "--nope", "--", "ls"], "unrecognized arguments: --nope"),
+        (["run", "--fail-on", "x", "--", "ls"], "argument --fail-on: invalid choice: 'x'"),
+        (["exec", "--", "ls"], "missing: --step"),
+        (["--nope"], "unrecognized arguments: --nope"),
+    ],
+)
+def test_one_line_and_a_hint(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[0].startswith(f"remit: {message}")
+    assert said[1].startswith("hint: remit")
+
+
+@pytest.mark.parametrize("action", ["check", "explain", "schema"])
+def test_the_help_of_a_scope_command_has_examples(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["scope", action, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"  remit scope {action}" in text
+    assert ".\n\n" in text
