@@ -12,7 +12,7 @@ from remit.cli import main
     [
         (["demo"], "missing: rome"),
         (["report"], "missing: DIR"),
-        (["scope"], "missing: check|explain|schema"),
+        (["scope"], "missing: check|explain|suggest|schema"),
         (["completion"], "missing: bash|zsh|tcsh"),
         (["run", "--nope", "--", "ls"], "unrecognized arguments: --nope"),
         (["run", "--fail-on", "x", "--", "ls"], "argument --fail-on: invalid choice: 'x'"),

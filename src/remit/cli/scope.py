@@ -52,7 +52,8 @@ examples:
     "suggest": (
         "write the smallest scope for what a session did",
         """\
-From a session under `remit run --observe`. Read it before you sign it: each line says which programs needed it.
+Best of a session that `remit run --observe` ran. Presets where they cover what was used, directories in place of long
+lists of files, budgets with room; secrets, and what was refused, are comments.
 
 examples:
   remit scope suggest last

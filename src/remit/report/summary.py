@@ -49,10 +49,13 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
 
 
 def _wall(wall: dict[str, Any], timeline: Timeline) -> dict[str, Any]:
-    """A wall is held when the attempts on it were, and at least one was made; null when none was."""
+    """A wall is held when the attempts on it were, and at least one was made; null when none was. One that is only
+    observed is not held, whatever stood beside it."""
     results = [attempt.result for attempt in timeline.attempts if attempt.wall == wall.get("name")]
     tried = [result for result in results if result != "skipped"]
     held = all(result == "held" for result in tried) if tried else None
+    if wall.get("held") is False:
+        held = False
     return {"name": wall.get("name"), "strength": wall.get("strength"), "held": held}
 
 

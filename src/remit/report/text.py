@@ -176,7 +176,8 @@ def _held(report: Item) -> Iterator[str]:
     if not report["walls"]:
         return
     yield "WHAT HELD"
-    for held, word in ((True, "tried at the start, and held"), (False, "OPEN"), (None, "in force, not tried")):
+    not_held = "only observed" if report["session"]["observe"] else "OPEN"
+    for held, word in ((True, "tried at the start, and held"), (False, not_held), (None, "in force, not tried")):
         names = [f"{wall['name']} ({wall['strength']})" for wall in report["walls"] if wall["held"] is held]
         if names:
             yield from _indented(f"{word}: {', '.join(names)}", 2)

@@ -88,7 +88,6 @@ class Supervisor:
         self.frozen = False
         self.denials = 0
         self._seen = Seen()
-        self._exceeded: set[str] = set()  # budgets, while observing
         self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(plan, os.path.expanduser("~"))
@@ -122,6 +121,7 @@ class Supervisor:
             self.masks,
             self.record,
             self._responder.descendants,
+            observe=plan.observe,
         )
         self.steps = Steps(self.record, self.processes)
         self._losses = Losses(self._writer, self.steps.in_force)
@@ -265,19 +265,8 @@ class Supervisor:
         if self._writer.full:
             self._writer.retry()
         reason = self._sampler.take()
-        if reason is None or self._outcome is not None:
-            return
-        if reason.by == "budget" and self._plan.observe:
-            self._note_budget(reason.ended_by)
-        else:
+        if reason is not None and self._outcome is None:
             self.kill(reason.by, ended_by=reason.ended_by)
-
-    def _note_budget(self, clause: str) -> None:
-        """While observing, a spent budget is said once and ends nothing."""
-        if clause not in self._exceeded:
-            self._exceeded.add(clause)
-            count = len(self.processes)
-            self.record("response", finding=None, verdict="record", by="budget", processes=count, clause=clause)
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:

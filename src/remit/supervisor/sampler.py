@@ -31,6 +31,8 @@ class Sampler:
         masks: MaskWatch,
         record: Callable[..., Any],
         present: Callable[[], set[int]],
+        *,
+        observe: bool = False,
     ) -> None:
         self._limits = limits
         self._processes = processes
@@ -38,6 +40,8 @@ class Sampler:
         self._masks = masks
         self._record = record
         self._present = present
+        self._observe = observe
+        self._told: set[str] = set()  # budgets that are spent, while observing
         self._began = time.monotonic()
         self._due = self._began + SAMPLE_SECONDS
 
@@ -64,4 +68,12 @@ class Sampler:
         if bare is not None:
             return Reason("supervisor", f"a mask came off: {bare}")
         clause = exceeded(sample, self._limits, self._began)
-        return None if clause is None else Reason("budget", clause)
+        if clause is None:
+            return None
+        if not self._observe:
+            return Reason("budget", clause)
+        if clause not in self._told:
+            self._told.add(clause)
+            spent = {"processes": sample.processes, "clause": clause}
+            self._record("response", finding=None, verdict="record", by="budget", **spent)
+        return None
