@@ -59,11 +59,11 @@ class Inside:
         command = [sys.executable, "-B", f"{self.workspace}/{program}", *map(str, words)]
         return self.run(command, env=env)
 
-    def run(self, command: list[str], env: dict[str, str] | None = None, timeout: float = 60) -> Attempt:
+    def run(self, command: list[str], env: dict[str, str] | None = None, timeout: float = 110) -> Attempt:
         seen = len(self.records())
         self._steps += 1
         with self.session.step(f"call_{self._steps}", tool="attack"):
-            done = self.session.run(command, capture_output=True, text=True, env=env, timeout=110)
+            done = self.session.run(command, capture_output=True, text=True, env=env, timeout=timeout)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         said = json.loads(lines[-1]) if lines else {}
         errno = said.get("errno", -1) if isinstance(said.get("errno"), int) else -1

@@ -33,7 +33,7 @@ def press(inside: Inside, compile_program: Compile) -> Callable[..., Attempt]:
     def run(act: str, times: int) -> Attempt:
         attempt = inside.run([str(place), act, str(times)], timeout=100)
         assert attempt.status == 0, (attempt.errors, *map(str, attempt.records[-3:]))
-        assert (attempt.result["right"], attempt.result["wrong"]) == (times, 0), attempt.result
+        assert (attempt.result["right"], attempt.result["wrong"]) == (times, 0), (attempt.result, attempt.errors)
         assert verify(inside.session.evidence).whole
         return attempt
 

@@ -74,6 +74,11 @@ def thread_group(thread: int) -> int:
     return _status_field(thread, b"Tgid:", 10)
 
 
+def thread_count(pid: int) -> int:
+    """How many threads a process has, those included that wait to be reaped."""
+    return _status_field(pid, b"Threads:", 10)
+
+
 def file_mode_mask(pid: int) -> int:
     """The process's umask."""
     return _status_field(pid, b"Umask:", 8)

@@ -38,7 +38,10 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
-    at_most, capacity, expected = desk.plan.limits.processes, desk.processes.capacity, desk.processes.expected()
+    at_most, capacity = desk.plan.limits.processes, desk.processes.capacity
+    if desk.processes.expected() >= min(capacity, at_most or capacity):
+        desk.processes.settle(process)
+    expected = desk.processes.expected()
     if expected >= capacity:
         clause = _CAPACITY_CLAUSE.format(capacity)
         return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, clause, wall="processes")

@@ -183,6 +183,16 @@ class ProcessTable:
                 else:
                     self._add(pid, stat.start, descriptor, parent, "children")
 
+    def settle(self, process: Process) -> None:
+        """Expect no more children of a process that asks to fork than can be under way: one for each other thread.
+
+        A fork that a signal broke off begins anew, and asks anew; a child that was killed at once is never met.
+        """
+        under_way = proc.thread_count(process.pid) - 1
+        if process.pending_forks > under_way:
+            self.adopt_children(process)
+            process.pending_forks = min(process.pending_forks, under_way)
+
     def meet_silent(self) -> None:
         """Meet whoever has asked nothing since its birth: it computes and hears like any other process."""
         self._forget_reaped()

@@ -146,6 +146,14 @@ static void *bombard(void *thread)
     })
 
 /* One of each kind of question, under a storm of signals; each is done once. */
+/* What did not come out as it should is said on stderr, with its errno. */
+static int check(int right, int line)
+{
+    if (!right)
+        fprintf(stderr, "line %d: %s\n", line, strerror(errno));
+    return right;
+}
+
 static int once(void)
 {
     struct sockaddr_un name = {.sun_family = AF_UNIX, .sun_path = "storm.sock"};
@@ -154,21 +162,21 @@ static int once(void)
     unlink(name.sun_path);
     int server = socket(AF_UNIX, SOCK_STREAM, 0), client = socket(AF_UNIX, SOCK_STREAM, 0);
     int tcp = socket(AF_INET, SOCK_STREAM, 0), right = 1;
-    right &= !AGAIN(bind(server, (struct sockaddr *)&name, sizeof name));
-    right &= !AGAIN(listen(server, 1));
-    right &= !AGAIN(connect(client, (struct sockaddr *)&name, sizeof name));
-    right &= AGAIN(connect(tcp, (struct sockaddr *)&far, sizeof far)) == -1 && errno == EACCES;
-    right &= AGAIN(socket(AF_INET, SOCK_DGRAM, 0)) == -1 && errno == EACCES;
-    right &= AGAIN(ptrace(PTRACE_TRACEME, 0, 0, 0)) == -1 && errno == EPERM;
+    right &= check(!AGAIN(bind(server, (struct sockaddr *)&name, sizeof name)), __LINE__);
+    right &= check(!AGAIN(listen(server, 1)), __LINE__);
+    right &= check(!AGAIN(connect(client, (struct sockaddr *)&name, sizeof name)), __LINE__);
+    right &= check(AGAIN(connect(tcp, (struct sockaddr *)&far, sizeof far)) == -1 && errno == EACCES, __LINE__);
+    right &= check(AGAIN(socket(AF_INET, SOCK_DGRAM, 0)) == -1 && errno == EACCES, __LINE__);
+    right &= check(AGAIN(ptrace(PTRACE_TRACEME, 0, 0, 0)) == -1 && errno == EPERM, __LINE__);
     int file = AGAIN(open("written", O_WRONLY | O_CREAT, 0600));
-    right &= file >= 0;
+    right &= check(file >= 0, __LINE__);
     pid_t child = AGAIN(fork());
     if (!child) {
         execl("/bin/true", "true", (char *)NULL);
         _exit(1);
     }
     int status;
-    right &= child > 0 && AGAIN(waitpid(child, &status, 0)) == child && WIFEXITED(status) && !WEXITSTATUS(status);
+    right &= check(child > 0 && AGAIN(waitpid(child, &status, 0)) == child && WIFEXITED(status) && !WEXITSTATUS(status), __LINE__);
     close(file), close(tcp), close(client), close(server);
     return right;
 }
@@ -277,9 +285,9 @@ static int deaths(void)
 {
     int right = 0, status;
     for (int i = 0; i < times; i++) {
-        pid_t child;
-        while ((child = fork()) < 0)
-            usleep(1000); /* children that nobody has met yet count until the next sample */
+        pid_t child = fork();
+        if (child < 0)
+            return right;
         if (!child)
             ask((void *)(long)i);
         for (volatile int n = 0; n < (i * 7919) % 60000; n++)

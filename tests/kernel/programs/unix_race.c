@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,8 +58,9 @@ static void *swap(void *unused)
             if (!renameat2(AT_FDCWD, outsider, AT_FDCWD, fresh, RENAME_EXCHANGE))
                 renameat2(AT_FDCWD, outsider, AT_FDCWD, fresh, RENAME_EXCHANGE);
             pthread_mutex_unlock(&both);
-            while (atomic_load(&wanted))
-                sched_yield(); /* a mutex is not fair */
+            do
+                usleep(1); /* a mutex is not fair, nor is the lock of the directory */
+            while (atomic_load(&wanted));
         } else {
             renameat2(AT_FDCWD, "led", AT_FDCWD, outsider, RENAME_EXCHANGE);
         }
