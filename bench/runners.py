@@ -19,7 +19,7 @@ def runners(place: Path) -> tuple[dict[str, Runner], dict[str, str]]:
     found: dict[str, Runner] = {"bare": lambda command: command}
     missing: dict[str, str] = {}
     found["remit"] = lambda command: [REMIT, "run", "--", *command]
-    # found["remit full"] = lambda command: [REMIT, "run", "--sight", "full", "--", *command]
+    found["remit full"] = lambda command: [REMIT, "run", "--sight", "full", "--", *command]
     if shutil.which("bwrap"):
         walls = ["--ro-bind", "/", "/", "--bind", str(place), str(place), "--dev", "/dev", "--proc", "/proc"]
         walls += ["--tmpfs", "/tmp"] if not str(place).startswith("/tmp") else []
