@@ -125,6 +125,29 @@ def test_what_is_installed_editable_can_be_read_but_an_agent_cannot_name_it(tmp_
     assert python_prefixes(places(tmp_path, PATH=f"{here.workspace}/.venv/bin")).sources == ()
 
 
+@pytest.mark.parametrize("way", ["a link", "pyvenv.cfg"])
+def test_an_agent_cannot_name_what_its_next_session_shall_read(tmp_path: Path, way: str) -> None:
+    here = places(tmp_path)
+    secret, real = tmp_path / "home" / "secret", tmp_path / "home" / "python"
+    for directory in (secret, real):
+        program(directory / "bin" / "python3")
+    (real / "lib" / "python3.11").mkdir(parents=True)
+    (real / "lib" / "python3.11" / "os.py").touch()
+    for name, target in (("planted", secret), ("honest", real)):
+        bin_directory = Path(here.workspace) / name / "bin"
+        bin_directory.mkdir(parents=True)
+        if way == "a link":
+            (bin_directory / "python3").symlink_to(target / "bin" / "python3")
+        else:
+            program(bin_directory / "python3")
+            (bin_directory.parent / "pyvenv.cfg").write_text(f"home = {target}/bin\n")
+    named = python_prefixes(places(tmp_path, PATH=f"{here.workspace}/planted/bin:{here.workspace}/honest/bin"))
+    assert str(secret) not in named.prefixes
+    assert str(real) in named.prefixes
+    active = python_prefixes(places(tmp_path, PATH="/nowhere", VIRTUAL_ENV=f"{here.workspace}/planted"))
+    assert str(secret) not in active.prefixes
+
+
 def test_node_from_a_version_manager(tmp_path: Path) -> None:
     prefix = tmp_path / "home" / ".nvm" / "versions" / "node" / "v22.1.0"
     program(prefix / "bin" / "node")

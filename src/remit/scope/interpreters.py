@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 from remit.scope.variables import Places
 
+# What lies beneath the prefix of every interpreter of its kind.
+_PYTHON, _NODE = "lib/python3*/os.py", "lib/node_modules"
+
 
 @dataclass(frozen=True, slots=True)
 class PythonPlaces:
@@ -25,11 +28,12 @@ def python_prefixes(places: Places) -> PythonPlaces:
     pyenv_root = None
     environment = places.environment.get("VIRTUAL_ENV", "")
     if environment.startswith("/"):
-        prefixes += _python_prefix(os.path.join(environment, "bin", "python3"))
+        program = os.path.join(environment, "bin", "python3")
+        prefixes += _trusted(_python_prefix(program), program, places, _PYTHON)
     for program in _on_path(places, ("python3", "python")):
         root = _shims_root(program)
         if root is None:
-            prefixes += _python_prefix(program)
+            prefixes += _trusted(_python_prefix(program), program, places, _PYTHON)
             continue
         prefixes.append(root)
         if os.path.isdir(os.path.join(root, "libexec")) and os.path.isdir(os.path.join(root, "versions")):
@@ -44,11 +48,11 @@ def node_prefixes(places: Places) -> tuple[str, ...]:
     prefixes: list[str] = []
     for program in _on_path(places, ("node",)):
         root = _shims_root(program)
-        if root is not None:
-            prefixes.append(root)
+        found = [] if root is None else [root]
         for path in (program, os.path.realpath(program)):
             if os.path.basename(os.path.dirname(path)) == "bin":
-                prefixes.append(os.path.dirname(os.path.dirname(path)))
+                found.append(os.path.dirname(os.path.dirname(path)))
+        prefixes += _trusted(found, program, places, _NODE)
     return _safe(prefixes, places)
 
 
@@ -113,6 +117,25 @@ def _linked_sources(prefix: str, places: Places) -> list[str]:
             continue
     # A home, of which `_safe` would leave parts, is left out altogether.
     return [path for line in found for path in _safe([line], places) if path == os.path.realpath(line)]
+
+
+def _trusted(prefixes: list[str], program: str, places: Places, landmark: str) -> list[str]:
+    """Of what a program leads to: all, but for a program in the workspace only what is an interpreter's place.
+
+    A link or a pyvenv.cfg there may be an agent's work, and would have its next session read whatever it names. Outside
+    the workspace an agent can make no landmark.
+    """
+    if not _is_within(os.path.dirname(program), places.workspace):
+        return prefixes
+    return [
+        prefix
+        for prefix in prefixes
+        if _is_within(prefix, places.workspace) or glob.glob(os.path.join(glob.escape(prefix), landmark))
+    ]
+
+
+def _is_within(path: str, tree: str) -> bool:
+    return (os.path.realpath(path) + "/").startswith(os.path.realpath(tree).rstrip("/") + "/")
 
 
 def _safe(prefixes: Iterable[str], places: Places) -> tuple[str, ...]:
