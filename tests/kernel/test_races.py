@@ -123,7 +123,7 @@ def test_a_connect_never_reaches_an_address_that_is_not_granted(
         assert through == attempt.result["reached"], attempt.result
         assert went_both_ways(attempt.result, "reached"), attempt.result
     else:
-        # A socket that comes back to the same number is connected already, and reaches its peer without another connect.
+        # A socket that comes back to its number is connected already, and reaches its peer without another connect.
         again = sum(r["kind"] == "connect" and r["errno"] == errno.EISCONN for r in attempt.records)
         assert through + again >= attempt.result["reached"] > 0, attempt.result
         assert attempt.result["reached"] < TRIES or attempt.result["odd"] > 0, attempt.result
