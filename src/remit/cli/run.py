@@ -4,7 +4,7 @@ examples:
   remit run -- make test
   remit run --scope scope.yaml --label rollout=17 -- ./agent.sh
   remit run --sight full -- ./agent.sh          refused reads are recorded too
-  remit run --observe -- ./agent.sh             refuse nothing that a scope could grant; then: remit scope suggest last
+  remit run --observe -- ./agent.sh             let through what a scope could grant; then: remit scope suggest last
   remit run --report report.json --fail-on high -- python3 agent.py
 
 exit status: the command's own; 126, 127 and 128+n as shells give them; 119 ended by a budget or a full disk, 120 by a
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--observe",
         action="store_true",
-        help="refuse nothing that a scope could grant, and record what this one would refuse; implies --sight full",
+        help="refuse nothing that a scope could grant but UDP, and record what this one would refuse; implies --sight full",
     )
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON when the session ends")
     parser.add_argument(
