@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--observe",
         action="store_true",
-        help="refuse nothing that a scope could grant but UDP; record what this one would refuse; implies --sight full",
+        help="refuse nothing a scope could grant but UDP; record what this one would refuse; implies --sight full",
     )
     parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON when the session ends")
     parser.add_argument(
