@@ -42,7 +42,7 @@ def render_text(report: Item) -> str:
 
 def _head(session: Item) -> Iterator[str]:
     if session["observe"]:
-        yield "NOTHING WAS ENFORCED: this session was only observed, and of what a scope could grant only UDP was refused."
+        yield "NOTHING WAS ENFORCED: this session was only observed. Of what a scope could grant only UDP was refused."
         yield ""
     yield f"task      {session['task']}" + (f": {session['purpose']}" if session["purpose"] else "")
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
