@@ -6,12 +6,10 @@ was let through only because the session observes; the scope would have refused 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """The header: what was approved, what holds, and what is done about findings."""
 
     n: int
@@ -23,8 +21,7 @@ class Session:
     sight: str = "normal"
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult:
+class AttemptResult(NamedTuple):
     """What one of remit's own attempts came to: `held`, `open` (the gap that says so, if one does) or `skipped`."""
 
     name: str
@@ -34,8 +31,7 @@ class AttemptResult:
     gap: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Attempts:
+class Attempts(NamedTuple):
     """The attempts that were made on the walls before any program of the agent ran."""
 
     n: int
@@ -43,8 +39,7 @@ class Attempts:
     results: tuple[AttemptResult, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
 
     n: int
@@ -59,8 +54,7 @@ class Step:
     shared: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Fork:
+class Fork(NamedTuple):
     """A process exists; `via` says how its parent is known, `source` who asked the supervisor to spawn it."""
 
     n: int
@@ -73,8 +67,7 @@ class Fork:
     candidates: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Exec:
+class Exec(NamedTuple):
     """A process runs a program, or tried to."""
 
     n: int
@@ -91,16 +84,14 @@ class Exec:
     uncovered: str = ""  # what the scope would not have let run: the image, or the script that it runs
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
     n: int
     time: int
     process: str
     status: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """A file was opened, or a device node when `device_class` is set; in normal sight only for writing.
 
     `outsider`: the path lies in /proc, below a process that is none of the session's.
@@ -122,8 +113,7 @@ class Open:
     observed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """A name was made, removed, linked or renamed, or a file was truncated by its name; full sight only."""
 
     n: int
@@ -139,8 +129,7 @@ class Change:
     observed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Connect:
+class Connect(NamedTuple):
     """A connect, bind or listen, with its result. EINPROGRESS (115) counts as begun."""
 
     n: int
@@ -161,8 +150,7 @@ class Connect:
         return not self.refused and self.errno in (0, 115)
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(NamedTuple):
     """What a connection carried (`sample`), or a socket or send that was refused."""
 
     n: int
@@ -183,8 +171,7 @@ class Flow:
     protocol: int
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A refused dangerous system call: kind privilege, or signal when it aims at another process."""
 
     n: int
@@ -200,8 +187,7 @@ class Call:
     observed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Compute:
+class Compute(NamedTuple):
     """A sample of what the whole tree has used, and CPU seconds of its busiest processes so far."""
 
     n: int
@@ -212,20 +198,18 @@ class Compute:
     busiest: tuple[tuple[str, float], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Loss:
+class Loss(NamedTuple):
     """Events were dropped: counted by class, never silent."""
 
     n: int
     time: int
     loss_class: str
-    count: int
+    dropped: int
     reason: str
     steps: tuple[str, ...] | None = None  # in which they fell, where that is known
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+class End(NamedTuple):
     n: int
     time: int
     status: int | None

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
+
+from remit.plain import plain
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 STATES = ("unknown", "attempted", "succeeded")  # in rising order: a finding only ever moves up
 VERDICTS = ("record", "freeze", "kill")
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(NamedTuple):
     """How an event is tied to a step, how sure that is, and why.
 
     `step` is set when there is one answer. With several, it is None and `candidates` has them, best first.
@@ -31,8 +31,7 @@ class Attribution:
     phase: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Who did it (agent, operator, outsider, unknown), why we say so, and what would refute it."""
 
     who: str
@@ -40,8 +39,7 @@ class Origin:
     refuted_by: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """What a detector saw. Sightings with the same behaviour and key are one finding."""
 
     key: str
@@ -54,8 +52,7 @@ class Sighting:
     events: tuple[int, ...]  # the record numbers that show it
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """A conclusion. A later record with the same id replaces it: the attempt succeeded, or turned out graver."""
 
     id: str
@@ -75,8 +72,7 @@ class Finding:
     events: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What is to be done about a finding; at most one for each finding id."""
 
     finding: str
@@ -85,11 +81,11 @@ class Verdict:
 
 
 def finding_bytes(finding: Finding) -> bytes:
-    return _canonical({"finding": asdict(finding)})
+    return _canonical({"finding": plain(finding)})
 
 
 def verdict_bytes(verdict: Verdict) -> bytes:
-    return _canonical({"verdict": asdict(verdict)})
+    return _canonical({"verdict": plain(verdict)})
 
 
 def at_least(severity: str, threshold: str) -> bool:

@@ -6,14 +6,14 @@ The compile child writes it as JSON; the supervisor, which imports no third-part
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+from remit.plain import plain
 
 PLAN_VERSION = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Wall:
+class Wall(NamedTuple):
     """One wall in force. strength: kernel, supervisor or polled."""
 
     name: str
@@ -21,8 +21,7 @@ class Wall:
     held: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(NamedTuple):
     """Something the scope asks that cannot be enforced (kind wall) or seen (kind sight) here."""
 
     name: str
@@ -32,8 +31,7 @@ class Gap:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PathGrant:
+class PathGrant(NamedTuple):
     """One tree or file the agent may reach. access is a subset of read, write, execute; clause cites the scope."""
 
     path: str
@@ -41,8 +39,7 @@ class PathGrant:
     clause: str
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Mask:
+class Mask(NamedTuple):
     """A path inside a grant that is taken back from it. kind: `secret` or `protected`.
 
     `root` is the widest writable tree around it, within which no parent may be moved away; "" when there is none.
@@ -53,8 +50,7 @@ class Mask:
     root: str
 
 
-@dataclass(frozen=True, slots=True)
-class AddressGrant:
+class AddressGrant(NamedTuple):
     """Addresses the agent may connect to, send to or listen on: a network in CIDR form and an inclusive port range."""
 
     cidr: str
@@ -64,8 +60,7 @@ class AddressGrant:
     own: bool = False  # only where the session itself listens
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Budgets and limits; None means no limit. Times in seconds, sizes in bytes, tree-wide unless said otherwise."""
 
     processes: int | None = None
@@ -76,16 +71,14 @@ class Limits:
     file_size: int | None = None  # per file, RLIMIT_FSIZE
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(NamedTuple):
     """The agent's environment: names copied from the caller, and values set. All else is left out."""
 
-    keep: tuple[str, ...] = ()
-    set: dict[str, str] = field(default_factory=dict)
+    keep: tuple[str, ...]
+    set: dict[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Everything that apply and the supervisor need. Paths are absolute and resolved unless they end in a missing name.
 
     `temporary_directory` asks for a private directory for each session: every `$TMPDIR` in paths and environment stays
@@ -122,7 +115,7 @@ class Plan:
 
 def plan_to_json(plan: Plan) -> bytes:
     """Canonical JSON: sorted keys, no spaces, ASCII."""
-    return json.dumps(asdict(plan), sort_keys=True, separators=(",", ":")).encode()
+    return json.dumps(plain(plan), sort_keys=True, separators=(",", ":")).encode()
 
 
 def plan_from_json(data: bytes) -> Plan:

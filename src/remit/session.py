@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.errors import RemitError
 
@@ -12,8 +11,7 @@ class SessionEnded(RemitError):
     """The session is over: a verdict, a budget or an operator ended it, so nothing more can be run in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SessionResult:
+class SessionResult(NamedTuple):
     """How a session ended. exit_source: command or remit; findings: as in the evidence, in order."""
 
     exit_source: str

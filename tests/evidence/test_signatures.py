@@ -101,7 +101,8 @@ def rewritten(evidence: Path, bodies: list[dict[str, Any]]) -> None:
 
 def test_every_record_of_a_closed_session_is_vouched_for(evidence: Path, public: Path) -> None:
     kinds = [json.loads(line)["kind"] for line in lines(evidence)]
-    assert kinds[-2:] == ["closed", "checkpoint"]
+    closed = kinds.index("closed")
+    assert set(kinds[closed + 1 :]) == {"checkpoint"}  # one asked for before the close may come after it, then the last
     assert kinds.count("checkpoint") >= 3  # at once, after so many records, and at the close
     result = checked(evidence, public)
     assert result.whole

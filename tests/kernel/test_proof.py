@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +44,7 @@ def start(plan: Plan, workspace: Path, evidence: Path, accept: tuple[str, ...] =
         status = 1
         try:
             os.chdir(workspace)
-            request = Request(plan, ("touch", "started"), os.environ, accept_gaps=accept)
+            request = Request(plan, ("touch", "started"), os.environ, {}, accept_gaps=accept)
             launch(request, begin_session(evidence)).wait()
             status = 0
         except RemitError as problem:
@@ -62,7 +61,7 @@ def kinds_of(evidence: Path) -> list[str]:
 
 
 def without(plan: Plan, name: str) -> Plan:
-    return replace(plan, seccomp=compile_filter(MACHINE, [rule for rule in RULES if rule.name != name]))
+    return plan._replace(seccomp=compile_filter(MACHINE, [rule for rule in RULES if rule.name != name]))
 
 
 def test_what_was_tried_and_held_is_in_the_report(workspace: Path, tmp_path: Path) -> None:
@@ -103,7 +102,7 @@ def test_an_open_wall_stops_the_session_before_the_agent(workspace: Path, tmp_pa
 
 def test_what_an_accepted_gap_names_stops_nothing_and_is_not_claimed(workspace: Path, tmp_path: Path) -> None:
     """A host whose Landlock is of an older kernel, which has no scopes."""
-    host = replace(find_host(), landlock_abi=5)
+    host = find_host()._replace(landlock_abi=5)
     evidence = tmp_path / "evidence"
     plan = default_plan(workspace, host=host, accept_gaps=WALL_NAMES)
     accept = ("signals-unwalled", "abstract-sockets-unwalled")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -206,7 +205,7 @@ def test_self_is_loopback_of_both_families_and_only_for_connect_the_sessions_own
     assert [(grant.cidr, grant.own) for grant in plan.listen] == [("127.0.0.0/8", False), ("::1/128", False)]
 
 
-MASKING = replace(HOST, mount_masks=True)
+MASKING = HOST._replace(mount_masks=True)
 
 
 def test_where_mounts_can_be_had_they_close_both_gaps(home: Path) -> None:
@@ -258,15 +257,15 @@ def test_what_no_mount_can_cover_stays_a_gap(home: Path) -> None:
     ],
 )
 def test_what_an_older_kernel_lacks_is_named(home: Path, abi: int, expected: set[str]) -> None:
-    plan = compiled(home, host=replace(HOST, landlock_abi=abi))
+    plan = compiled(home, host=HOST._replace(landlock_abi=abi))
     assert {gap.name for gap in plan.gaps if gap.kind == "wall" and not gap.accepted} == expected
     assert plan.landlock_abi == abi
     assert ("files" in {wall.name for wall in plan.walls}) == (abi > 0)
 
 
 def test_abi_1_lacks_truncate_and_refer(home: Path) -> None:
-    assert {"truncate-unwalled", "refer-unwalled"} <= set(gaps(compiled(home, host=replace(HOST, landlock_abi=1))))
-    assert "refer-unwalled" not in gaps(compiled(home, host=replace(HOST, landlock_abi=2)))
+    assert {"truncate-unwalled", "refer-unwalled"} <= set(gaps(compiled(home, host=HOST._replace(landlock_abi=1))))
+    assert "refer-unwalled" not in gaps(compiled(home, host=HOST._replace(landlock_abi=2)))
 
 
 def test_gaps_that_every_plan_has(home: Path) -> None:
@@ -303,13 +302,13 @@ def test_a_secret_on_path_is_not_granted(home: Path) -> None:
 
 def test_the_filter_is_for_the_machine(home: Path) -> None:
     assert len(base64.b64decode(compiled(home).seccomp)) % 8 == 0
-    arm = compiled(home, host=replace(HOST, machine="aarch64"))
+    arm = compiled(home, host=HOST._replace(machine="aarch64"))
     assert arm.seccomp != compiled(home).seccomp
 
 
 def test_a_host_without_notification_runs_nothing(home: Path) -> None:
     with pytest.raises(BoundaryError, match="user notification"):
-        compiled(home, host=replace(HOST, seccomp_notify=False))
+        compiled(home, host=HOST._replace(seccomp_notify=False))
 
 
 def test_hosts_are_data() -> None:

@@ -7,8 +7,7 @@ and forks again without end must not make the tree grow.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from remit.events import Connect, Exec, Exit, Fork
 
@@ -20,8 +19,7 @@ _INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "php", "bash", "sh", 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """What a process got at birth: the step, or the steps, that its acts are charged to."""
 
     attribution: str  # proven | likely | unknown
@@ -31,8 +29,7 @@ class Charge:
     bounded: bool = True  # False: the true step may be none of the candidates
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """How a process lineage came into the session: what the supervisor started, for which step, asked by whom."""
 
     process: str
@@ -41,24 +38,29 @@ class Entry:
     first: bool
 
 
-@dataclass(slots=True)
 class Process:
     """One process: a forked child has its parent's program until it runs another."""
 
-    id: str
-    parent: str | None
-    charge: Charge
-    born_at_step: int  # index of the earliest step that was in force, or the next one to begin
-    image: str = ""
-    arguments: tuple[str, ...] = ()
-    before: str = ""  # the names of the programs that it ran before this one
-    chain: tuple[str, ...] = ()  # names of the ancestors, outermost first
-    entry: Entry | None = None
-    unbroken: bool = True  # every parent up to the entry was read while it lived
-    ran_since_birth: bool = False
-    hears: bool = False  # a shared shell, or a child of one: later steps may speak to it
-    shared: bool = False  # a shared shell itself
-    listens: str = ""  # an address other than loopback that it, or an ancestor, listens on
+    __slots__ = (
+        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "listens", "parent",
+        "ran_since_birth", "shared", "unbroken",
+    )  # fmt: skip
+
+    def __init__(self, id: str, parent: str | None, charge: Charge, born_at_step: int) -> None:
+        self.id = id
+        self.parent = parent
+        self.charge = charge
+        self.born_at_step = born_at_step  # index of the earliest step that was in force, or the next one to begin
+        self.image = ""
+        self.arguments: tuple[str, ...] = ()
+        self.before = ""  # the names of the programs that it ran before this one
+        self.chain: tuple[str, ...] = ()  # names of the ancestors, outermost first
+        self.entry: Entry | None = None
+        self.unbroken = True  # every parent up to the entry was read while it lived
+        self.ran_since_birth = False
+        self.hears = False  # a shared shell, or a child of one: later steps may speak to it
+        self.shared = False  # a shared shell itself
+        self.listens = ""  # an address other than loopback that it, or an ancestor, listens on
 
     @property
     def name(self) -> str:
@@ -74,12 +76,12 @@ class Process:
         return f"{self.before}{self.name}[{self.id.partition(':')[0]}]"
 
 
-@dataclass(slots=True)
 class ProcessTable(Generic[T]):
     """Something kept for each process, forgotten some time after the process exited."""
 
-    _items: dict[str, T] = field(default_factory=dict)
-    _exited: deque[str] = field(default_factory=deque)
+    def __init__(self) -> None:
+        self._items: dict[str, T] = {}
+        self._exited: deque[str] = deque()
 
     def get(self, process: str) -> T | None:
         return self._items.get(process)
@@ -96,13 +98,13 @@ class ProcessTable(Generic[T]):
             self._items.pop(self._exited.popleft(), None)
 
 
-@dataclass(slots=True)
 class Lineage:
     """All processes of the session that may still act, and how the first of each line came in."""
 
-    _table: ProcessTable[Process] = field(default_factory=ProcessTable)
-    _entries: int = 0
-    strangers: int = 0  # processes that an operator put into the session without a step
+    def __init__(self) -> None:
+        self.strangers = 0  # processes that an operator put into the session without a step
+        self._table: ProcessTable[Process] = ProcessTable()
+        self._entries = 0
 
     def get(self, process: str) -> Process | None:
         return self._table.get(process)
@@ -124,7 +126,8 @@ class Lineage:
 
     def unseen(self, process_id: str, charge: Charge, born_at_step: int) -> Process:
         """Enter a process that acts although its birth was not recorded."""
-        process = Process(process_id, None, charge, born_at_step, unbroken=False)
+        process = Process(process_id, None, charge, born_at_step)
+        process.unbroken = False
         self._table.put(process_id, process)
         return process
 

@@ -13,8 +13,6 @@ The rules, in order of strength. Time narrows and never proves; a wrong `proven`
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 from remit.attribution.lineage import Charge, Lineage, Process
 from remit.events import Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
 from remit.findings import Attribution
@@ -27,30 +25,27 @@ OWN = Charge("unknown", None, (), "the agent's own process: it belongs to no ste
 UNSEEN = Charge("unknown", None, (), "its birth was not recorded", bounded=False)
 
 
-@dataclass(slots=True)
 class StepRecord:
     """A step as far as it is known: `ended` is None while it is in force."""
 
-    id: str
-    tool: str
-    arguments: object
-    phase: str | None
-    source: str
-    began: int
-    index: int  # position in the order in which steps began
-    ended: int | None = None
+    def __init__(self, begin: Step, index: int) -> None:
+        self.id, self.tool, self.arguments = begin.step, begin.tool, begin.arguments
+        self.phase, self.source = begin.phase, begin.source
+        self.began = begin.time
+        self.ended: int | None = None
+        self.index = index  # position in the order in which steps began
 
 
-@dataclass(slots=True)
 class Attributor:
     """Follows steps and processes; `observe` says to which step an event belongs."""
 
-    lineage: Lineage = field(default_factory=Lineage)
-    history: list[StepRecord] = field(default_factory=list)  # in the order in which they began
-    steps: dict[str, StepRecord] = field(default_factory=dict)
-    records_lost: bool = False  # of what happened, on a full disk
-    _in_force: dict[str, int] = field(default_factory=dict)  # step -> its index in `history`
-    _boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
+    def __init__(self) -> None:
+        self.lineage = Lineage()
+        self.history: list[StepRecord] = []  # in the order in which they began
+        self.steps: dict[str, StepRecord] = {}
+        self.records_lost = False  # of what happened, on a full disk
+        self._in_force: dict[str, int] = {}  # step -> its index in `history`
+        self._boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
 
     def observe(self, event: Event) -> Attribution | None:
         """Take one event in, in the order of the evidence. None for events that no process caused."""
@@ -92,9 +87,8 @@ class Attributor:
 
     def _step(self, event: Step) -> None:
         if event.mark == "begin":
-            index = len(self.history)
-            record = StepRecord(event.step, event.tool, event.arguments, event.phase, event.source, event.time, index)
-            self._in_force[event.step] = index
+            record = StepRecord(event, index=len(self.history))
+            self._in_force[event.step] = record.index
             self.history.append(record)
             self.steps[event.step] = record
             return

@@ -13,7 +13,6 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +58,7 @@ def load_plan(
     )
     plan = _find_or_compile(request, environment)
     if host is None and any(gap.name in MASKABLE for gap in plan.gaps) and can_mount():
-        request["host"] = host_to_json(replace(find_host(), mount_masks=True))
+        request["host"] = host_to_json(find_host()._replace(mount_masks=True))
         plan = _find_or_compile(request, environment)
     return plan
 

@@ -8,12 +8,12 @@ opened descriptor, so that the socket that was judged is the one that is reached
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
 import socket
 import stat
 import struct
-import threading
 
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
@@ -47,7 +47,7 @@ def serve(channel: socket.socket) -> None:
 class _Deputy:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
-        self._lock = threading.Lock()
+        self._lock = _thread.allocate_lock()  # `threading` takes long to load, for no more than this
         self._working: dict[int, socket.socket] = {}
         self._sending: set[int] = set()
         self._cancelled: set[int] = set()  # sends whose caller has died
@@ -113,9 +113,8 @@ class _Deputy:
         if full:
             self._turn_away(number, connection, more)
             return
-        worker = threading.Thread(target=self._work, args=(number, connection, more, request), daemon=True)
         try:
-            worker.start()
+            _thread.start_new_thread(self._work, (number, connection, more, request))
         except RuntimeError:  # no more threads for this user
             with self._lock:
                 del self._working[number]

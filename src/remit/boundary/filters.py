@@ -10,8 +10,7 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.errors import BoundaryError
 
@@ -27,8 +26,7 @@ ABOVE = "above"  # register > value, unsigned, all 64 bits
 EXACT = "exact"  # register == value, all 64 bits
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(NamedTuple):
     """One condition on one register."""
 
     argument: int
@@ -37,8 +35,7 @@ class Compare:
     mask: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """A system call that does not simply pass when all its conditions hold. `errno` None asks the supervisor."""
 
     name: str

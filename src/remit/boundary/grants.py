@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.errors import ScopeError
 from remit.plan import PathGrant
@@ -24,8 +24,7 @@ _SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 _KINDS = (("write", ("read", "write")), ("read", ("read",)), ("execute", ("execute", "read")))
 
 
-@dataclass(frozen=True, slots=True)
-class FileGrants:
+class FileGrants(NamedTuple):
     """What the agent may reach, what is secret or protected, and what was granted for reading but is not there."""
 
     grants: tuple[PathGrant, ...]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 from remit.kernel import landlock, pidfd, seccomp
+from remit.plain import plain
 
 
-@dataclass(frozen=True, slots=True)
-class Host:
+class Host(NamedTuple):
     """The facts that change a plan."""
 
     landlock_abi: int  # 0: absent or not enabled at boot
@@ -44,7 +44,7 @@ def find_host() -> Host:
 
 def host_to_json(host: Host) -> str:
     """Canonical JSON: sorted keys, no spaces, ASCII."""
-    return json.dumps(asdict(host), sort_keys=True, separators=(",", ":"))
+    return json.dumps(plain(host), sort_keys=True, separators=(",", ":"))
 
 
 def host_from_json(text: str) -> Host:

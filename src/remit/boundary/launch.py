@@ -6,8 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.boundary import zygote
 from remit.boundary.mask_mounts import Cover
@@ -17,8 +16,7 @@ from remit.plan import Plan
 from remit.protocol import Message, Receiver
 
 
-@dataclass(frozen=True, slots=True)
-class Boundary:
+class Boundary(NamedTuple):
     """A boundary that is in force. `killable`: a waiting question is not broken by signals."""
 
     zygote: int

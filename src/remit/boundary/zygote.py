@@ -7,13 +7,13 @@ terminal session, so that job control works for what it starts, and ignores the 
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import select
 import signal
 import socket
 import stat
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -93,19 +93,24 @@ class _HandOver:
     def __init__(self, channel: socket.socket) -> None:
         self._channel = channel
         self._message: tuple[Message, tuple[int, ...]] | None = None
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        # Two locks, each let go of once; `threading` would take longer to import than the rest of this to run.
+        self._ready, self._sent = _thread.allocate_lock(), _thread.allocate_lock()
+        self._ready.acquire()
+        self._sent.acquire()
+        _thread.start_new_thread(self._run, ())
 
     def send(self, message: Message, descriptors: tuple[int, ...]) -> None:
         self._message = ({**message, "descriptors": len(descriptors)}, descriptors)
-        self._ready.set()
-        self._thread.join()
+        self._ready.release()
+        self._sent.acquire()
 
     def _run(self) -> None:
-        self._ready.wait()
-        if self._message is not None:
-            send(self._channel, *self._message)
+        self._ready.acquire()
+        try:
+            if self._message is not None:
+                send(self._channel, *self._message)
+        finally:
+            self._sent.release()
 
 
 def _become_deputy(channel: socket.socket, deputy_channel: socket.socket) -> None:

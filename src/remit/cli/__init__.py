@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from remit import __version__
-from remit.cli.parser import Parser
+from remit.cli.parser import Parser, raw_text
 from remit.errors import RemitError, UsageError, one_line
 
 COMMANDS = {
@@ -78,7 +78,7 @@ def command_parser(name: str) -> argparse.ArgumentParser:
     parser = Parser(
         prog=f"remit {name}",
         description=(module.__doc__ or summary),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=raw_text,
         allow_abbrev=False,
     )
     module.add_arguments(parser)
@@ -106,7 +106,7 @@ def _overview() -> argparse.ArgumentParser:
         usage="remit COMMAND [OPTION]...",
         description="Declare what an agent's task may do, run it inside walls the kernel enforces, and keep the proof.",
         epilog=f"commands:\n{listing}\n\n`remit COMMAND --help` explains one command.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=raw_text,
     )
     parser.add_argument("--version", action="version", version=f"remit {__version__}")
     return parser

@@ -7,14 +7,12 @@ the supervisor dies, the caller inherits the agent's processes (it is a subreape
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.boundary.launch import remember_dispositions
 from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
@@ -31,22 +29,20 @@ from remit.supervisor.respond import Responder
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What to start. `arguments` is the command, or None for a session that a harness drives over `harness`."""
 
     plan: Plan
     arguments: tuple[str, ...] | None
     environment: Mapping[str, str]
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str]
     accept_gaps: tuple[str, ...] = ()
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
     despite_open_walls: bool = False  # for the doctor, which is asked what is open
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How a session ended, as the supervisor told it."""
 
     session: str
@@ -104,7 +100,7 @@ class Launched:
                 raise _rebuild(message)
         finally:
             remove_placeholders(self._placeholders)  # the supervisor has done so, unless it died
-            shutil.rmtree(self._temporary, ignore_errors=True)
+            _remove_tree(self._temporary)
             _reap(self._supervisor)
             _reap(self._engine)
             _reap(self._notary)
@@ -127,7 +123,7 @@ def launch(request: Request, begun: Begun) -> Launched:
     if request.plan.observe:
         # The place that was really chosen is remit's own too.
         own = tuple(sorted({*request.plan.outside, os.path.realpath(begun.evidence)}))
-        request = replace(request, plan=replace(request.plan, outside=own))
+        request = request._replace(plan=request.plan._replace(outside=own))
     temporary = _temporary_directory(begun.session)
     placeholders = _make_placeholders(request.plan, temporary)
     dispositions = remember_dispositions()
@@ -197,11 +193,22 @@ def _temporary_directory(session: str) -> Path:
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
 
 
+def _remove_tree(directory: Path) -> None:
+    """Most often the agent left nothing in it, and what removes whole trees takes long to import."""
+    try:
+        (directory / "home").rmdir()
+        directory.rmdir()
+    except OSError:
+        import shutil
+
+        shutil.rmtree(directory, ignore_errors=True)
+
+
 def _make_placeholders(plan: Plan, temporary: Path) -> list[str]:
     try:
         return make_placeholders(plan.masks, str(temporary))
     except OSError as problem:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove_tree(temporary)
         raise BoundaryError(
             f"cannot keep the place of a protected path: {problem.filename}: {problem.strerror}",
             hint="make its directory writable, or take the path out of files.protect",

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remit.cli.parser import raw_text
 from remit.errors import RemitError, ScopeError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def _add_action(actions: Any, name: str) -> argparse.ArgumentParser:
         name,
         help=summary,
         description=f"{summary[0].upper()}{summary[1:]}.\n\n{more}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=raw_text,
         allow_abbrev=False,
     )
     return parser

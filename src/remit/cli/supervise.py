@@ -74,6 +74,7 @@ def _supervise(
     channel: socket.socket,
     placeholders: list[str],
 ) -> dict[str, Any]:
+    gc.freeze()  # what was imported is never garbage; without this it would all be looked through at once
     gc.enable()
     launcher = os.getppid()
     engine = EnginePipe(begun.doorbell, begun.output)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from remit.attribution.lineage import Lineage, Process
@@ -24,13 +23,13 @@ class Detector(Protocol):
     def feed(self, event: Event, context: Context) -> Iterable[Sighting]: ...
 
 
-@dataclass(slots=True)
 class Context:
     """Shared by all detectors of a session, read-only for them."""
 
-    session: Session
-    lineage: Lineage
-    own_ports: set[int] = field(default_factory=set)  # ports that processes of this session listen on
+    def __init__(self, session: Session, lineage: Lineage) -> None:
+        self.session = session
+        self.lineage = lineage
+        self.own_ports: set[int] = set()  # ports that processes of this session listen on
 
     def observe(self, event: Event) -> None:
         if isinstance(event, Connect) and event.operation == "listen" and event.begun and event.port:

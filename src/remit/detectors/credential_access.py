@@ -36,7 +36,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from remit.attribution.lineage import ProcessTable
 from remit.detectors.context import Context
@@ -50,12 +49,13 @@ TECHNIQUES = ("T1552", "T1555", "AML.T0055", "ASI03")
 _OUTSIDER = Secret("another process's memory or environment", frozenset())
 
 
-@dataclass(slots=True)
 class CredentialAccess:
-    session: Session
-    behaviour: str = "credential-access"
+    behaviour = "credential-access"
     wants: frozenset[type] = frozenset({Exec, Exit, Open, Change, Connect, Call})
-    _hints: ProcessTable[Hint] = field(default_factory=ProcessTable)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._hints: ProcessTable[Hint] = ProcessTable()
 
     def feed(self, event: Event, context: Context) -> Iterator[Sighting]:
         match event:

@@ -26,7 +26,6 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from remit.detectors.context import Context
 from remit.detectors.hints import Hint, Hints
@@ -47,22 +46,23 @@ MOST_HELD = 4096
 SECOND = 1_000_000_000
 
 
-@dataclass(slots=True)
 class _Held:
     """A connection to a port that pools use, and the first CPU sample of its process after it."""
 
-    n: int
-    place: str
-    since: int = 0
-    cpu: float = 0.0
+    def __init__(self, n: int, place: str) -> None:
+        self.n = n
+        self.place = place
+        self.since = 0
+        self.cpu = 0.0
 
 
-@dataclass(slots=True)
 class CryptoMining:
-    behaviour: str = "crypto-mining"
+    behaviour = "crypto-mining"
     wants: frozenset[type] = frozenset({Fork, Exec, Exit, Connect, Flow, Compute})
-    _hints: Hints = field(default_factory=lambda: Hints(read_mining_hint))
-    _held: dict[str, _Held] = field(default_factory=dict)
+
+    def __init__(self) -> None:
+        self._hints = Hints(read_mining_hint)
+        self._held: dict[str, _Held] = {}
 
     def feed(self, event: Event, context: Context) -> Iterator[Sighting]:
         if isinstance(event, Compute):

@@ -23,7 +23,6 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from remit.detectors.context import Context
 from remit.events import Event, Open, Session
@@ -40,11 +39,12 @@ def grants_gpu(scope: dict[str, object]) -> bool:
     return granted not in (None, "none", False, 0, [])
 
 
-@dataclass(slots=True)
 class GpuDiversion:
-    session: Session
-    behaviour: str = "gpu-diversion"
+    behaviour = "gpu-diversion"
     wants: frozenset[type] = frozenset({Open})
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
     def feed(self, event: Event, context: Context) -> Iterator[Sighting]:
         if not isinstance(event, Open) or event.device_class != "gpu" or not event.flags & WRITING:

@@ -7,8 +7,8 @@ to helpers. Shells give none: what a shell's text starts is seen when it starts.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 from remit.attribution.lineage import ProcessTable
 from remit.events import Exec, Exit, Fork, ProcessEvent
@@ -19,8 +19,7 @@ INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "nodejs", "php", "lua"
 CARRIERS = frozenset({"git", "curl", "wget", "pip", "pip3", "npm", "uv", "grep", "rg", "sed", "awk", "find", "cat"})
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(NamedTuple):
     """What was said, and the record that said it. `inherited` from a process further up."""
 
     text: str
@@ -28,12 +27,12 @@ class Hint:
     inherited: bool = False
 
 
-@dataclass(slots=True)
 class Hints:
     """The hints of all processes, from their execs and forks. `read` turns image and arguments into a hint."""
 
-    read: Callable[[str, tuple[str, ...]], str | None]
-    _table: ProcessTable[Hint] = field(default_factory=ProcessTable)
+    def __init__(self, read: Callable[[str, tuple[str, ...]], str | None]) -> None:
+        self._read = read
+        self._table: ProcessTable[Hint] = ProcessTable()
 
     def feed(self, event: ProcessEvent) -> Hint | None:
         """Learn from a fork, exec or exit; returns the hint of an exec that was refused, which leaves no process."""
@@ -41,7 +40,7 @@ class Hints:
             case Fork(parent=str(parent)):
                 inherited = self._table.get(parent)
                 if inherited:
-                    self._table.put(event.process, replace(inherited, inherited=True))
+                    self._table.put(event.process, inherited._replace(inherited=True))
             case Exec():
                 return self._ran(event)
             case Exit():
@@ -52,7 +51,7 @@ class Hints:
         return self._table.get(process)
 
     def _ran(self, event: Exec) -> Hint | None:
-        text = self.read(event.image, event.arguments)
+        text = self._read(event.image, event.arguments)
         if event.errno or event.refused:
             return Hint(text, event.n) if text and event.refused else None
         if text:

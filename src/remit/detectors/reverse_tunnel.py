@@ -27,7 +27,6 @@ References
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from remit.attribution.lineage import ProcessTable
 from remit.detectors.context import Context, is_inside
@@ -44,23 +43,24 @@ RELAYED_BYTES = 512  # in each direction, before equal volumes mean anything
 Endpoint = tuple[str, int]
 
 
-@dataclass(slots=True)
 class _Peer:
     """One connection of a process."""
 
-    n: int
-    begun: bool
-    ssh: bool
-    bytes_in: int = 0
-    bytes_out: int = 0
+    def __init__(self, n: int, *, begun: bool, ssh: bool) -> None:
+        self.n = n
+        self.begun = begun
+        self.ssh = ssh
+        self.bytes_in = 0
+        self.bytes_out = 0
 
 
-@dataclass(slots=True)
 class ReverseTunnel:
-    behaviour: str = "reverse-tunnel"
+    behaviour = "reverse-tunnel"
     wants: frozenset[type] = frozenset({Fork, Exec, Exit, Connect, Flow})
-    _hints: Hints = field(default_factory=lambda: Hints(read_tunnel_hint))
-    _peers: ProcessTable[dict[Endpoint, _Peer]] = field(default_factory=ProcessTable)
+
+    def __init__(self) -> None:
+        self._hints = Hints(read_tunnel_hint)
+        self._peers: ProcessTable[dict[Endpoint, _Peer]] = ProcessTable()
 
     def feed(self, event: Event, context: Context) -> Iterator[Sighting]:
         if not isinstance(event, ProcessEvent):
@@ -96,7 +96,7 @@ class ReverseTunnel:
         if len(peers) < MOST_PEERS:
             own = context.own_service(event.address, event.port)
             ssh = event.port == SSH_PORT and not own
-            peers[event.address, event.port] = _Peer(event.n, event.begun, ssh)
+            peers[event.address, event.port] = _Peer(event.n, begun=event.begun, ssh=ssh)
             self._peers.put(event.process, peers)
         yield from _relay_of_ssh(event, peers, context)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.detectors.hints import basename, is_interpreter
 
@@ -11,8 +11,7 @@ from remit.detectors.hints import basename, is_interpreter
 SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/", "/snap/", "/nix/store/", "/gnu/store/")
 
 
-@dataclass(frozen=True, slots=True)
-class Secret:
+class Secret(NamedTuple):
     """What lies there, and the programs whose own it is."""
 
     what: str

@@ -7,7 +7,6 @@ A detector that raises becomes a finding, and the engine goes on with the others
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from remit.attribution.origin import origin_of
@@ -22,12 +21,12 @@ NOWHERE = Attribution(None, "unknown", "no process caused this")
 NOBODY = Origin("unknown", ("no process caused this",), "nothing")
 
 
-@dataclass(slots=True)
 class _Seat:
     """A detector in its place; `broken` once it raised, because its state cannot be trusted any more."""
 
-    detector: Detector
-    broken: bool = False
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+        self.broken = False
 
 
 class Engine:

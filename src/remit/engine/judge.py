@@ -9,7 +9,6 @@ least of medium severity; a weaker finding, or a detector that failed, is only r
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 from remit.findings import (
     SEVERITIES,
@@ -29,13 +28,13 @@ JUDGED_FROM = "medium"
 MOST_EVENTS = 32  # shown for each finding; the first ones tell the story
 
 
-@dataclass(slots=True)
 class Judge:
     """Remembers the findings so far and which of them were judged."""
 
-    respond: Mapping[str, str]
-    _findings: dict[tuple[str, str], Finding] = field(default_factory=dict)
-    _judged: dict[str, str] = field(default_factory=dict)
+    def __init__(self, respond: Mapping[str, str]) -> None:
+        self.respond = respond
+        self._findings: dict[tuple[str, str], Finding] = {}
+        self._judged: dict[str, str] = {}
 
     @property
     def count(self) -> int:
@@ -53,7 +52,7 @@ class Judge:
             new = _merge(old, sighting)
             if (new.state, new.severity) == (old.state, old.severity):
                 return ()
-            new = replace(new, verdict=self._verdict(behaviour, new.severity, new.state))
+            new = new._replace(verdict=self._verdict(behaviour, new.severity, new.state))
         self._findings[key] = new
         return (finding_bytes(new), *self._judge(new))
 
@@ -96,8 +95,7 @@ def _merge(old: Finding, sighting: Sighting) -> Finding:
     severity = max(old.severity, sighting.severity, key=SEVERITIES.index)
     risen = (state, severity) != (old.state, old.severity)
     events = tuple(dict.fromkeys((*old.events, *sighting.events)))[:MOST_EVENTS]
-    return replace(
-        old,
+    return old._replace(
         state=state,
         severity=severity,
         summary=sighting.summary if risen else old.summary,

@@ -7,10 +7,9 @@ The agent writes the text and the supervisor waits for us, so every rule takes t
 
 from __future__ import annotations
 
-import hashlib
+import functools
 import os
 import re
-import string
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,11 +32,12 @@ _NAMES = "pass pwd token secret credential key"
 # A reference to a secret is none, nor is the lack of one, nor our own marker.
 _NO_SECRET = r"(?!\$|<redacted:|\*\*\*|(?:none|null|nil|true|false|undefined)\b)"
 _BARE = r"[^\s\"'`;&|<>(){}\[\],\\]"  # what an unquoted value is made of, in shells and in most languages
-_OPTION = re.compile(rf"--?(?:[\w.]+-)*{_NAME}")
-_ASSIGNED_WORD = re.compile(rf"-{{0,2}}[\w.-]{{0,128}}{_NAME}={_NO_SECRET}(.+)", re.DOTALL)
-_MEMBER = re.compile(rf"[\w.-]{{0,128}}{_NAME}")
-_VARIABLE = re.compile(rf"\w*{_NAME}|\w+_(?:key|auth|pass|pw)")
-_FOLDED = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_OPTION = rf"--?(?:[\w.]+-)*{_NAME}"
+_ASSIGNED_WORD = rf"-{{0,2}}[\w.-]{{0,128}}{_NAME}={_NO_SECRET}(.+)"
+_MEMBER = rf"[\w.-]{{0,128}}{_NAME}"
+_VARIABLE = rf"\w*{_NAME}|\w+_(?:key|auth|pass|pw)"
+_NAME_TRACES = (*_NAMES.split(), "auth", "pw")
+_FOLDED = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
 
 class Rule(NamedTuple):
@@ -45,12 +45,18 @@ class Rule(NamedTuple):
 
     name: str
     traces: tuple[str, ...]
-    pattern: re.Pattern[str]
+    pattern: str
     folded: bool = True
 
 
 def _rule(name: str, traces: str, *parts: str, folded: bool = True) -> Rule:
-    return Rule(name, tuple(traces.split()), re.compile("".join(parts), re.DOTALL), folded)
+    return Rule(name, tuple(traces.split()), "".join(parts), folded)
+
+
+@functools.cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Not before there is a trace: to compile them all takes longer than a short command runs."""
+    return re.compile(pattern, re.DOTALL)
 
 
 _RULES = (
@@ -141,20 +147,18 @@ class Redactor:
                 count["environment"] = count.get("environment", 0) + redacted.count(value)
                 redacted = redacted.replace(value, self._marker("environment", value))
         lower = _folded(redacted)
-        for trace in _TRACES:
-            if trace in lower:
-                redacted = self._by_rules(redacted, lower, count)
-                break
+        if _has_any(_TRACES, lower):
+            redacted = self._by_rules(redacted, lower, count)
         if redacted == text:
             _remember(self._clean, text)
         return redacted
 
     def _by_rules(self, text: str, lower: str, count: Count) -> str:
         for rule in _RULES:
-            if not any(trace in lower for trace in rule.traces):
+            if not _has_any(rule.traces, lower):
                 continue
             parts, position = [], 0
-            for match in rule.pattern.finditer(lower if rule.folded else text):
+            for match in _compiled(rule.pattern).finditer(lower if rule.folded else text):
                 start, end = match.span(match.lastindex or 0)
                 parts += [text[position:start], self._marked(rule.name, text[start:end], count)]
                 position = end
@@ -175,7 +179,7 @@ class Redactor:
         return value
 
     def _named(self, name: str, value: Any, count: Count) -> Any:
-        if isinstance(value, str) and value and _MEMBER.fullmatch(_folded(name)) and not _refers(value):
+        if isinstance(value, str) and value and _name(_MEMBER, name) and not _refers(value):
             return self._marked("member", value, count)
         return self._value(value, count)
 
@@ -194,7 +198,7 @@ class Redactor:
                 found.append(f"{user}:{self._marked('option', secret, count)}")
             elif word.startswith("-p") and len(word) > 2 and program in ("sshpass", "mysql", "mysqldump", "mariadb"):
                 found.append(f"-p{self._marked('option', word[2:], count)}")
-            elif "=" in word and not _is_code(last) and (match := _ASSIGNED_WORD.fullmatch(_folded(word))):
+            elif "=" in word and not _is_code(last) and (match := _name(_ASSIGNED_WORD, word)):
                 found.append(word[: match.start(1)] + self._marked("option", word[match.start(1) :], count))
             else:
                 found.append(self.text(word, count))
@@ -208,8 +212,20 @@ class Redactor:
         return self._marker(rule, secret)
 
     def _marker(self, rule: str, secret: str) -> str:
+        import hashlib  # with OpenSSL behind it: not before there is a secret
+
         digest = hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key, digest_size=4).hexdigest()
         return f"<redacted:{rule}:{digest}>"
+
+
+def _name(pattern: str, text: str) -> re.Match[str] | None:
+    """The match of a whole text that begins with, or is, the name of a secret."""
+    lower = _folded(text)
+    return _compiled(pattern).fullmatch(lower) if _has_any(_NAME_TRACES, lower) else None
+
+
+def _has_any(traces: tuple[str, ...], text: str) -> bool:
+    return any(trace in text for trace in traces)
 
 
 def _folded(text: str) -> str:
@@ -225,7 +241,7 @@ def _asks_for_secret(word: str, program: str) -> bool:
     """Whether this option's value, the next word, is a secret."""
     if not word.startswith("-"):
         return False
-    return (word == "-p" and program == "sshpass") or _OPTION.fullmatch(_folded(word)) is not None
+    return (word == "-p" and program == "sshpass") or _name(_OPTION, word) is not None
 
 
 def _is_code(option: str) -> bool:
@@ -235,7 +251,7 @@ def _is_code(option: str) -> bool:
 
 def _is_credential(name: str, value: str) -> bool:
     """Whether a variable holds a secret; a short value would be found in everything, and a path is where one lies."""
-    return len(value) >= 8 and not value.startswith(("/", "~")) and _VARIABLE.fullmatch(_folded(name)) is not None
+    return len(value) >= 8 and not value.startswith(("/", "~")) and _name(_VARIABLE, name) is not None
 
 
 def _remember(known: set[str], text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.kernel.libc import libc_call
 
@@ -19,8 +19,7 @@ _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 PATH_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(NamedTuple):
     """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state, threads.
 
     `forked_only`: it was forked and has not run a program of its own yet (PF_FORKNOEXEC).

@@ -10,7 +10,7 @@ import ctypes
 import errno
 import fcntl
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.kernel.libc import SYS_SECCOMP, libc_call, system_call
 
@@ -36,8 +36,7 @@ _ID = struct.Struct("=Q")
 _BLANK = bytes(_NOTIFICATION.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One system call that waits for an answer. pid is the calling thread's; arguments are the raw registers."""
 
     id: int

@@ -157,13 +157,13 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
                 named for process in event.left_running if (named := _of_step(attributor, process, event.step))
             ]
         case Loss():
-            timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.count
+            timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.dropped
             steps = attributor.in_force if event.steps is None else event.steps
             for name in steps:
                 if name in timeline.steps:
-                    timeline.steps[name].lost += event.count
+                    timeline.steps[name].lost += event.dropped
             if not steps:
-                timeline.lost_outside += event.count
+                timeline.lost_outside += event.dropped
         case End():
             timeline.left_running = [_named(attributor, process) for process in event.left_running]
     if attribution is not None and isinstance(event, ProcessEvent):

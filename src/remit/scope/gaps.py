@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WALL, SIGHT = "wall", "sight"
 
 
-@dataclass(frozen=True, slots=True)
-class GapKind:
+class GapKind(NamedTuple):
     """What is true of a gap wherever it occurs."""
 
     kind: str

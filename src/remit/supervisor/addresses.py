@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.plan import AddressGrant
 
@@ -13,8 +13,7 @@ _EPHEMERAL = (32768, 60999)  # what bind to port 0 may pick, by default (ip(7), 
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A decoded struct sockaddr. family: inet, inet6, unix, unspecified or other; path only for path-named sockets."""
 
     family: str
@@ -47,8 +46,7 @@ def decode(raw: bytes) -> Address:
     return Address("other", raw.hex(), 0)
 
 
-@dataclass(frozen=True, slots=True)
-class _Network:
+class _Network(NamedTuple):
     length: int
     prefix: int
     shift: int

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from remit.kernel import paths, proc
@@ -33,8 +32,7 @@ GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
 _OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where an open leads. `error` is what the kernel says to it apart from our walls: ENOENT with `room` set when only
     the file itself is missing, so that it can be made."""
 

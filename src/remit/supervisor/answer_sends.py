@@ -12,8 +12,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.kernel import proc
 from remit.kernel.closing import close_promptly
@@ -41,8 +40,7 @@ _VECTOR = struct.Struct("=QQ")
 Respond = Callable[[Question, int, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Sent:
+class _Sent(NamedTuple):
     """One message, copied. `control`: it carries more than bytes. `cut`: it was longer than we copy."""
 
     data: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from remit.kernel.seccomp import Question
@@ -35,8 +34,7 @@ class Later(NamedTuple):
 Answer = Proceed | Fail | Return | Later
 
 
-@dataclass(frozen=True, slots=True)
-class Desk:
+class Desk(NamedTuple):
     """What every answerer needs: the plan's tables, the processes, and where to record."""
 
     plan: Plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.kernel import proc
 from remit.plan import Limits
@@ -13,8 +13,7 @@ SAMPLE_SECONDS = 1.0
 _BUSIEST = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """What the tree uses now: live processes, CPU seconds so far, resident bytes, and the busiest processes."""
 
     processes: int

@@ -8,13 +8,12 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.protocol import Message, ProtocolError, Receiver, encode
 
 
-@dataclass(slots=True)
-class Watch:
+class Watch(NamedTuple):
     """What a selector key carries: the lower the priority, the earlier in a turn it is served."""
 
     priority: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from remit.kernel.closing import close_promptly
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -17,8 +17,7 @@ from remit.supervisor.processes import Process
 Finish = Callable[[Message], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
+class _Waiting(NamedTuple):
     process: Process
     finish: Finish
 

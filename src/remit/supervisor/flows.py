@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.kernel import pidfd, proc
 from remit.kernel.closing import close_promptly
@@ -24,8 +23,7 @@ _BYTES_ACKED_OFFSET = 120
 _TCP_INFO_SIZE = 136
 
 
-@dataclass(frozen=True, slots=True)
-class _Connection:
+class _Connection(NamedTuple):
     process: str  # the identity of whoever made it
     address: Address
 

@@ -7,12 +7,11 @@ goes on, and the process is read, and if its image is forbidden killed, at the s
 from __future__ import annotations
 
 import errno
-import glob
+import functools
 import os
 import signal
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from remit.kernel import pidfd, proc, ptrace
@@ -27,8 +26,7 @@ _LOADER_CLAUSE = "the loader would run a file that the scope may not let run"
 _LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib/*/ld-*.so*")
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(NamedTuple):
     process: Process
     thread: int
     directory: int
@@ -56,7 +54,6 @@ class ExecStops:
         # two of them would hang us: the seizure of one waits for the exec of another, which waits for us to reap a
         # third that it has killed (ptrace(2), BUGS; de_thread in fs/exec.c).
         self._queued: dict[int, list[tuple[Question, str]]] = {}
-        self._loaders = _loaders()
 
     def begin(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """execve and execveat: trace until the exec has happened or failed.
@@ -95,11 +92,12 @@ class ExecStops:
 
     def _begin_spawned(self, process: Process, asked: Spawned) -> Answer:
         program = _find_program(asked)
-        if program is not None and program.key in self._loaders:
+        if program is not None and _is_loader(program.path, program.file):
             self._record(
                 process,
                 program.path,
-                *program.key,
+                program.file.st_dev,
+                program.file.st_ino,
                 asked.arguments,
                 False,
                 asked.directory,
@@ -164,7 +162,7 @@ class ExecStops:
                 process,
                 arguments=asked.arguments if asked else None,
                 confirmed=asked is not None,
-                asked=os.path.realpath(program.path) if program else "",
+                asked=program.path if program else "",
             )
 
     def unread(self, process: Process) -> None:
@@ -195,7 +193,7 @@ class ExecStops:
             directory = _directory(pid)
             if image.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
-            elif (device, inode) in self._loaders:
+            elif _is_loader(image, found):
                 clause = _LOADER_CLAUSE
         except ProcessLookupError:
             return
@@ -281,7 +279,7 @@ def _interrupt(thread: int) -> None:
 
 class _Program(NamedTuple):
     path: str
-    key: tuple[int, int]  # device and inode
+    file: os.stat_result
 
 
 def _directory(pid: int) -> str:
@@ -305,12 +303,24 @@ def _find_program(asked: Spawned) -> _Program | None:
         except (OSError, ValueError):
             continue
         if stat.S_ISREG(found.st_mode) and os.access(path, os.X_OK):
-            return _Program(path, (found.st_dev, found.st_ino))
+            return _Program(os.path.realpath(path), found)
     return None
 
 
+def _is_loader(path: str, file: os.stat_result) -> bool:
+    """Whether this is a dynamic loader of this machine, each of which runs any file as its argument.
+
+    Looking for them all takes long. It is put off until a program has such a name, or may have it beside its own.
+    """
+    suspect = path.rpartition("/")[2].startswith("ld-") or file.st_nlink > 1
+    return suspect and (file.st_dev, file.st_ino) in _loaders()
+
+
+@functools.cache
 def _loaders() -> frozenset[tuple[int, int]]:
-    """Device and inode of every dynamic loader of this machine, each of which runs any file as its argument."""
+    """Device and inode of each."""
+    import glob
+
     found = set()
     for pattern in _LOADERS:
         for path in glob.glob(pattern):

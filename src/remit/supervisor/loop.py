@@ -10,8 +10,7 @@ import os
 import selectors
 import signal
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.attempts import quick
 from remit.attempts.attempt import Result
@@ -54,8 +53,7 @@ _DEATH_PRIORITY = 4
 _QUESTION_PRIORITY = 5
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How the session ended. status: the command's wait status, None when there was no single command."""
 
     status: int | None = None

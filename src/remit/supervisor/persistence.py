@@ -13,8 +13,7 @@ import hashlib
 import itertools
 import os
 import stat
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from remit.plan import Plan
 from remit.supervisor.auto_run import HOME_PLACES, PARTS, PLACES, SYSTEM_PLACES, base_of, places_under
@@ -25,8 +24,7 @@ MOST_BYTES = 1 << 20  # read of one file; of a longer one its size must do
 _SKIPPED = ("/dev/", "/proc/", "/sys/")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """Something at a place: a fingerprint of what is run or followed, and what that is."""
 
     kind: str

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from remit.errors import FrozenError, StepError, UsageError
@@ -16,19 +15,28 @@ from remit.supervisor.processes import ProcessTable, Spawned
 from remit.supervisor.steps import Steps
 
 
-@dataclass(slots=True)
 class Spawn:
     """A program that the zygote was asked to start. `owner` is told of its pid and its end."""
 
-    number: int
-    step: str | None
-    source: str  # run, sdk or exec: who asked for it
-    arguments: list[str]
-    directory: str
-    search_path: str
-    owner: Connection | None
-    pid: int = 0
-    signals: list[int] = field(default_factory=list)  # sent before it had asked its first question
+    def __init__(
+        self,
+        number: int,
+        step: str | None,
+        source: str,  # run, sdk or exec: who asked for it
+        arguments: list[str],
+        directory: str,
+        search_path: str,
+        owner: Connection | None,
+    ) -> None:
+        self.number = number
+        self.step = step
+        self.source = source
+        self.arguments = arguments
+        self.directory = directory
+        self.search_path = search_path
+        self.owner = owner
+        self.pid = 0
+        self.signals: list[int] = []  # sent before it had asked its first question
 
 
 class Session(Protocol):
