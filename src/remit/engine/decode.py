@@ -28,6 +28,9 @@ from remit.events import (
 )
 
 Record = dict[str, Any]
+# address_families(7): numbers that are the same on every architecture Linux runs remit on. A refused socket has the
+# number that was asked for, an address the name.
+_FAMILIES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink", 17: "packet", 38: "alg", 40: "vsock"}
 OUTSIDE = "outside"  # stands for a process that is none of the session's
 
 
@@ -103,11 +106,15 @@ def _connect(r: Record) -> Event:
 
 def _flow(r: Record) -> Event:
     return Flow(
-        r["n"], r["time"], r["process"], r["operation"], str(r.get("family") or "other"), str(r.get("address") or ""),
+        r["n"], r["time"], r["process"], r["operation"], _family(r.get("family")), str(r.get("address") or ""),
         int(r.get("port") or 0), int(r.get("bytes_in") or 0), int(r.get("bytes_out") or 0),
         str(r.get("first_bytes") or ""), int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"),
         r.get("clause"), int(r.get("type") or 0), int(r.get("protocol") or 0),
     )  # fmt: skip
+
+
+def _family(family: int | str | None) -> str:
+    return _FAMILIES.get(family, str(family)) if isinstance(family, int) else family or "other"
 
 
 def _call(r: Record) -> Event:

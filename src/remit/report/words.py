@@ -6,8 +6,7 @@ from typing import Any
 
 from remit.events import Flow
 
-# socket(2), address_families(7): numbers that are the same on every architecture Linux runs remit on.
-_FAMILIES = {"1": "unix", "2": "inet", "10": "inet6", "16": "netlink", "17": "packet", "38": "alg", "40": "vsock"}
+# socket(2): numbers that are the same on every architecture Linux runs remit on.
 _TYPES = {1: "stream", 2: "datagram", 3: "raw", 5: "seqpacket"}
 _INTERNET = ("inet", "inet6")
 _ICMP = (1, 58)
@@ -18,7 +17,7 @@ def socket_in_words(event: Flow) -> str:
     """A refused socket, or what a refused send was."""
     if event.operation != "socket":
         return "to an address"
-    family, kind = _FAMILIES.get(event.family, event.family), _TYPES.get(event.socket_type, str(event.socket_type))
+    family, kind = event.family, _TYPES.get(event.socket_type, str(event.socket_type))
     if family in _INTERNET and kind == "datagram":
         return "for ping (ICMP)" if event.protocol in _ICMP else "for UDP (DNS look-up?)"
     if family == "unix" and kind == "datagram":

@@ -116,7 +116,8 @@ class Playbook:
         volume = {"bytes_in": bytes_in, "bytes_out": bytes_out, "first_bytes": first_bytes}
         return self.add("flow", operation="sample", process=self._current, address=address, port=int(port), **volume)
 
-    def refuse_socket(self, family: str = "inet") -> Playbook:
+    def refuse_socket(self, family: int = 2) -> Playbook:
+        """The current process asks for a socket; the record has its family as socket(2) numbers it."""
         body = {"family": family, "type": 1, "protocol": 0, "errno": EACCES, "refused": True, "wall": "socket"}
         return self.add("flow", operation="socket", process=self._current, **body, clause="network.connect")
 
