@@ -211,9 +211,3 @@ def test_a_directory_that_was_handed_over_opens_nothing(inside: Inside, outside:
         said, _ = program.communicate()
     os.close(holder)
     assert f'"errno": {errno.EACCES}' in said
-
-
-def test_what_landlock_cannot_hold_is_named_as_a_gap(inside: Inside) -> None:
-    """chmod, chown, utime and extended attributes of files outside: not walled, and said so in every session."""
-    gaps = {gap["name"]: gap["accepted"] for gap in inside.header()["gaps"] if gap["kind"] == "wall"}
-    assert gaps["metadata-unwalled"] is True

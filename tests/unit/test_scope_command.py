@@ -69,7 +69,7 @@ def test_explain_names_grants_clauses_walls_and_gaps(capsys: pytest.CaptureFixtu
         "reverse-tunnel: kill  (respond)",
         "kernel     socket-kinds:",
         "polled     cpu:",
-        "metadata-unwalled (accepted)",
+        "proc-readable (accepted)",
     ):
         assert words in text, words
 

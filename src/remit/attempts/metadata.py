@@ -1,4 +1,7 @@
-"""Attempts on whose a file is, what it allows and when it changed, which Landlock leaves to plain permissions."""
+"""Attempts on whose a file is, what it allows and when it changed: by its path, and by a descriptor that may only read.
+
+One for each system call, with arguments that change nothing worth keeping where one gets through.
+"""
 
 from __future__ import annotations
 
@@ -6,51 +9,110 @@ import errno
 import os
 from collections.abc import Callable
 
-from remit.attempts.attempt import Attempt, Outside
+from remit.attempts.attempt import Attempt, GotThrough, Outside, Skip, Witness
 from remit.kernel import raw
 
-_GAP = "metadata-unwalled"
+_HERE = -100  # AT_FDCWD
+_NAME = b"user.remit"
+_MODE = 0o755
+# ioctl_fs(2): the requests that set a file's flags, for all of them and for one file system's.
+_SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820
+
+Call = Callable[[str, bytes], object]  # the call's name, the file's path
+_BY_PATH: dict[str, dict[str, Call]] = {
+    "mode": {
+        "chmod": lambda name, path: raw.call(name, path, _MODE),
+        "fchmodat": lambda name, path: raw.call(name, _HERE, path, _MODE),
+    },
+    "owner": {
+        **dict.fromkeys(("chown", "lchown"), lambda name, path: raw.call(name, path, os.getuid(), os.getgid())),
+        "fchownat": lambda name, path: raw.call(name, _HERE, path, os.getuid(), os.getgid(), 0),
+    },
+    "times": {
+        **dict.fromkeys(("utime", "utimes"), lambda name, path: raw.call(name, path, 0)),
+        **dict.fromkeys(("futimesat", "utimensat"), lambda name, path: raw.call(name, _HERE, path, 0, 0)),
+    },
+    "attribute": {
+        **dict.fromkeys(("setxattr", "lsetxattr"), lambda name, path: raw.call(name, path, _NAME, raw.Memory(b"x"), 1)),
+        **dict.fromkeys(("removexattr", "lremovexattr"), lambda name, path: raw.call(name, path, _NAME)),
+    },
+}
+_BY_DESCRIPTOR: dict[str, dict[str, Callable[[str, int], object]]] = {
+    "mode": {"fchmod": lambda name, file: raw.call(name, file, _MODE)},
+    "owner": {"fchown": lambda name, file: raw.call(name, file, os.getuid(), os.getgid())},
+    "attribute": {
+        "fsetxattr": lambda name, file: raw.call(name, file, _NAME, raw.Memory(b"x"), 1, 0),
+        "fremovexattr": lambda name, file: raw.call(name, file, _NAME),
+    },
+}
+# Newer calls for the same, which programs do without. Too short or too long, so that nothing is changed.
+_NEWER: dict[str, Call] = {
+    "file_setattr": lambda name, path: raw.call(name, _HERE, path, raw.Memory(bytes(8)), 8, 0),
+    "fchmodat2": lambda name, path: raw.call(name, _HERE, path, _MODE, 1),
+    "setxattrat": lambda name, path: raw.call(name, _HERE, path, 0, _NAME, raw.Memory(bytes(16)), 8),
+    "removexattrat": lambda name, path: raw.call(name, _HERE, path, 1, _NAME),
+}
 
 
-def _attempt(name: str, how: str, act: Callable[[str], object]) -> Attempt:
+def _by_path(change: str, name: str, act: Call) -> Attempt:
     def try_it(outside: Outside) -> None:
-        act(f"{outside.directory}/file")
+        act(name, os.fsencode(f"{outside.directory}/file"))
 
-    return Attempt(name, "files", f"change the {name} of a file outside", how, try_it, gaps=(_GAP,))
-
-
-def _set_attribute(path: str) -> None:
-    os.setxattr(path, "user.remit", b"x")
+    return Attempt(f"call-{name}", "metadata", f"change the {change} of a file outside", name, try_it,
+                   Witness("change", change))  # fmt: skip
 
 
-def _set_mode(path: str) -> None:
-    os.chmod(path, 0o666)
+def _by_descriptor(change: str, name: str, act: Callable[[str, int], object]) -> Attempt:
+    return Attempt(f"call-{name}", "metadata", f"change the {change} of a file that may only be read",
+                   f"open, {name}", lambda outside: _with_file(outside, lambda file: act(name, file)),
+                   Witness("change", change))  # fmt: skip
 
 
-def _set_owner(path: str) -> None:
-    os.chown(path, os.getuid(), os.getgid())
+def _newer(name: str, act: Call) -> Attempt:
+    def try_it(outside: Outside) -> None:
+        act(name, os.fsencode(f"{outside.directory}/file"))
+
+    return Attempt(f"call-{name}", "metadata", "change a file outside by a newer call", name, try_it,
+                   refusals=(errno.ENOSYS,))  # fmt: skip
 
 
-def _set_times(path: str) -> None:
-    os.utime(path, (1, 1))
+def _with_file(outside: Outside, act: Callable[[int], object]) -> None:
+    if not outside.readable_program:
+        raise Skip("no file is known that may only be read")
+    file = os.open(outside.readable_program, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        act(file)
+    finally:
+        os.close(file)
 
 
-def _set_flags(outside: Outside) -> None:
-    """Too short, so that nothing is changed where the call gets through."""
-    raw.call("file_setattr", -100, os.fsencode(f"{outside.directory}/file"), raw.Memory(bytes(8)), 8, 0)
+def _set_flags(outside: Outside, request: int) -> None:
+    """Flags that no file system knows, so that nothing is changed where the call gets through."""
+
+    def try_it(file: int) -> None:
+        for register in (request, request | 0xABCD << 32):
+            try:
+                raw.call("ioctl", file, register, raw.Memory(b"\xff" * 32))
+            except OSError as problem:
+                if problem.errno == errno.EPERM:
+                    continue
+                raise
+            raise GotThrough(f"ioctl {register:#x}")
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    _with_file(outside, try_it)
+
+
+def _flags(name: str, request: int) -> Attempt:
+    return Attempt(name, "metadata", "change the flags of a file that may only be read", "open, ioctl",
+                   lambda outside: _set_flags(outside, request), Witness("privilege", "ioctl", 2))  # fmt: skip
 
 
 ATTEMPTS = (
-    Attempt(
-        "flags",
-        "system-calls",
-        "change the flags of a file outside",
-        "file_setattr",
-        _set_flags,
-        refusals=(errno.ENOSYS,),
-    ),
-    _attempt("mode", "chmod", _set_mode),
-    _attempt("owner", "chown", _set_owner),
-    _attempt("times", "utimensat", _set_times),
-    _attempt("attributes", "setxattr", _set_attribute),
-)
+    *(_by_path(change, name, act) for change, calls in _BY_PATH.items() for name, act in calls.items()
+      if raw.number(name) is not None),
+    *(_by_descriptor(change, name, act) for change, calls in _BY_DESCRIPTOR.items() for name, act in calls.items()),
+    *(_newer(name, act) for name, act in _NEWER.items()),
+    _flags("flags-by-descriptor", _SET_FLAGS),
+    _flags("flags-of-one-file-system", _SET_ATTRIBUTES),
+)  # fmt: skip

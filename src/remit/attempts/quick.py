@@ -38,7 +38,7 @@ BEFORE_FILTER = (
 
 CHOSEN = (
     *("tcp-v4", "fast-open-sendmsg", "listen-without-bind", "udp", "mptcp", "datagram-pair"),
-    *("unix-abstract", "control-connect", "evidence-write", "evidence-add"),
+    *("unix-abstract", "control-connect", "evidence-write", "evidence-add", "evidence-mode"),
     *("signal-supervisor", "trace-supervisor", "look-into-supervisor"),
     *("capabilities", "another-user", "raise-limit"),
     *("io-uring-setup", "call-bpf", "call-userfaultfd", "second-listener"),

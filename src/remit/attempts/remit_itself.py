@@ -49,6 +49,11 @@ def add_evidence(outside: Outside) -> None:
     os.rmdir(path)
 
 
+def _close_evidence(outside: Outside) -> None:
+    """With the mode that it has, so that nothing is changed where this gets through."""
+    os.chmod(outside.evidence, 0o700)
+
+
 def steer(outside: Outside) -> None:
     """Connect to the control socket from within its directory, which may be entered without being read."""
     here = os.getcwd()
@@ -104,6 +109,8 @@ ATTEMPTS = (
             refusals=_MOVED, gaps=_UNWALLED),
     Attempt("evidence-add", "files", "plant something in the evidence", "mkdir", add_evidence, refusals=_LANDLOCK,
             gaps=_UNWALLED),
+    Attempt("evidence-mode", "metadata", "close the evidence to its reader", "chmod", _close_evidence,
+            Witness("change", "mode")),
     Attempt("control-connect", "unix-sockets", "steer the session by its control socket", "connect", steer,
             Witness("connect")),
     Attempt("control-replace", "files", "put another socket in its place", "unlink, rename, renameat2",

@@ -1,9 +1,9 @@
-"""The deputy does the agent's connects, binds, listens and sends, under the agent's own scope and with nothing more.
+"""The deputy does for the agent what the supervisor has judged, under the agent's own scope and with nothing more.
 
-It is a process beneath Landlock layer one with the agent's uid, and it acts on a descriptor and an address that the
-supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers, because any of them may
-block for minutes: at most WORKERS_MAX, then EAGAIN. Path-named sockets are opened once and connected to through the
-opened descriptor, so that the socket that was judged is the one that is reached.
+It connects, binds, listens, sends, and changes metadata. It is a process beneath Landlock layer one with the agent's
+uid, and it acts on what the supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers,
+because any of them may block for minutes: at most WORKERS_MAX, then EAGAIN. Path-named sockets are opened once and
+connected to through the opened descriptor, so that the socket that was judged is the one that is reached.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import socket
 import stat
 import struct
 
+from remit.boundary.metadata import change_metadata
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.boundary.sends import send_messages
@@ -31,7 +32,8 @@ def serve(channel: socket.socket) -> None:
 
     A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
     socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
+    sockets and then listeners to hold meanwhile. `metadata` is described in `remit.boundary.metadata`. The reply is
+    {id, errno, …}.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -55,6 +57,9 @@ class _Deputy:
 
     def handle(self, request: Message, descriptors: tuple[int, ...]) -> None:
         number, operation = int(request["id"]), request["do"]
+        if operation == "metadata":
+            self._reply(number, _change_metadata(request, descriptors))
+            return
         if operation == "cancel":
             self._cancel(number)
             return
@@ -189,6 +194,17 @@ def _connect_path(connection: socket.socket, directory: int, request: Message, o
         return {"errno": 0, "path": resolved, "uncovered": uncovered}
     finally:
         os.close(opened)
+
+
+def _change_metadata(request: Message, descriptors: tuple[int, ...]) -> Message:
+    try:
+        return change_metadata(request, descriptors[0] if descriptors else None)
+    except OSError as problem:
+        return {"errno": problem.errno or errno.EIO}
+    except Exception:  # numbers that no call takes, for one
+        return {"errno": errno.EINVAL}
+    finally:
+        _close(descriptors)
 
 
 def _close(descriptors: tuple[int, ...]) -> None:

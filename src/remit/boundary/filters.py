@@ -98,8 +98,11 @@ LINEAGE = (
 )
 
 # clone3 keeps its flags in memory, where no filter sees them; libc falls back to clone on ENOSYS.
-# file_setattr changes a file's flags by its path, where Landlock does not look; the ioctl of old needs a descriptor.
-FALL_BACK = (Rule("clone3", errno=38), Rule("file_setattr", errno=38))
+# What newer calls do to a file's metadata the older ones do as well, and libraries fall back to those.
+FALL_BACK = (
+    Rule("clone3", errno=38),
+    *(Rule(name, errno=38) for name in ("file_setattr", "fchmodat2", "setxattrat", "removexattrat")),
+)
 
 
 def _write_intent(name: str, flags: int) -> tuple[Rule, ...]:
@@ -122,6 +125,16 @@ CHANGES = tuple(
     for name in (
         *("mkdir", "mkdirat", "mknod", "mknodat", "rmdir", "unlink", "unlinkat", "truncate"),
         *("rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"),
+    )
+)
+
+# Landlock has no right for these, by path or by descriptor.
+METADATA = tuple(
+    Rule(name)
+    for name in (
+        *("chmod", "fchmod", "fchmodat", "chown", "lchown", "fchown", "fchownat"),
+        *("utime", "utimes", "futimesat", "utimensat"),
+        *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
     )
 )
 
@@ -165,6 +178,7 @@ DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
 
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820  # a descriptor that may only read is enough (ioctl_fs)
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 
 IPPROTO_IP, IPPROTO_IPV6 = 0, 41
@@ -181,7 +195,7 @@ ROUTES = (
 
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
-    *_each("ioctl", _equal(1, TIOCSTI), _equal(1, TIOCLINUX)),
+    *_each("ioctl", *(_equal(1, request) for request in (TIOCSTI, TIOCLINUX, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR))),
     *_each("close_range", _bits(2, CLOSE_RANGE_UNSHARE)),
     *_each("seccomp", _bits(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
 )
@@ -220,7 +234,7 @@ DANGEROUS = tuple(
     )
 )
 
-_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *SOCKETS, *NETWORK, *ROUTES, *NARROW, *NEIGHBOURS, *DANGEROUS)
+_IN_EVERY_SIGHT = (*LINEAGE, *FALL_BACK, *METADATA, *SOCKETS, *NETWORK, *ROUTES, *NARROW, *NEIGHBOURS, *DANGEROUS)
 
 RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *OPENS)
 FULL_RULES: tuple[Rule, ...] = (*_IN_EVERY_SIGHT, *EVERY_OPEN, *CHANGES)
@@ -236,6 +250,9 @@ RECENT_NUMBERS = {
     "process_madvise": 440,
     "mount_setattr": 442,
     "quotactl_fd": 443,
+    "fchmodat2": 452,
+    "setxattrat": 463,
+    "removexattrat": 466,
     "open_tree_attr": 467,
     "file_setattr": 469,
 }

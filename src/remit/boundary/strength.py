@@ -14,7 +14,7 @@ KERNEL, SUPERVISOR, POLLED = "kernel", "supervisor", "polled"
 
 # What hangs on grants. The other walls keep off what no scope can grant, and stand while observing too.
 OBSERVED = frozenset({
-    "files", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "cpu", "memory", "wall-time",
+    "files", "metadata", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "cpu", "memory", "wall-time",
     "open-files", "file-size",
 })  # fmt: skip
 
@@ -25,6 +25,7 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
     walls = [
         ("files", KERNEL, abi >= 1),
         ("masks", KERNEL, bool(masks.covered)),
+        ("metadata", SUPERVISOR, True),
         ("tcp", KERNEL, abi >= 4),
         ("device-ioctl", KERNEL, abi >= 5),
         ("signals", KERNEL, abi >= 6),
@@ -59,7 +60,6 @@ def find_gaps(
         found["secret-inside-grant"] = masks.open_secrets
     if masks.open_protected:
         found["protected-inside-grant"] = masks.open_protected
-    found["metadata-unwalled"] = ()
     if is_covered("/proc", files.grants, "read"):
         found["proc-readable"] = ()
     if is_covered("/proc", files.grants, "write"):

@@ -9,6 +9,7 @@ import struct
 from remit.kernel.libc import SYS_OPENAT2, system_call
 
 # openat2(2): how a path may be resolved (include/uapi/linux/openat2.h).
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
 RESOLVE_CACHED = 0x20

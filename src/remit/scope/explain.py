@@ -19,6 +19,7 @@ _WHEN_FULL = {
 WALLS = {
     "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
     "masks": "secrets and protected paths inside granted trees are covered by mounts of the session's own",
+    "metadata": "mode, owner, times and attributes change only where the content may be written too",
     "tcp": "no TCP connect or bind of the agent's own (Landlock)",
     "device-ioctl": "no ioctl on devices outside the grants (Landlock)",
     "signals": "no signal leaves the session (Landlock)",

@@ -49,12 +49,6 @@ GAPS: dict[str, GapKind] = {
         "a protected path lies inside a writable tree, and no mount can cover it here: Landlock takes back no part",
         "grant narrower paths in files.write, or run where user namespaces are allowed",
     ),
-    "metadata-unwalled": GapKind(
-        WALL,
-        "chmod, chown, utime, extended attributes and watches (inotify) of this user's files outside the grants are"
-        " not walled",
-        "run the agent as a user of its own",
-    ),
     "proc-readable": GapKind(
         WALL,
         "/proc is granted for reading, so the command lines of other processes can be read",

@@ -98,7 +98,7 @@ _BASE = Preset(
         # An empty home in place of a closed one: programs find nothing rather than stumble over a refusal.
         "HOME": "$TMPDIR/home",
     },
-    accepts=("metadata-unwalled", "proc-readable", "terminals-shared"),
+    accepts=("proc-readable", "terminals-shared"),
 )
 
 _GIT = Preset(

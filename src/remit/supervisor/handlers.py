@@ -9,6 +9,8 @@ from remit.supervisor import answer_calls, answer_files
 from remit.supervisor.answer_calls import Handler
 from remit.supervisor.answer_changes import NAMES as CHANGES
 from remit.supervisor.answer_changes import Changes
+from remit.supervisor.answer_metadata import NAMES as METADATA
+from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
@@ -20,13 +22,14 @@ IsQuiet = Callable[[Question, str], bool]
 
 
 def handlers(
-    desk: Desk, network: NetworkAnswers, sends: SendAnswers, stops: ExecStops, seen: Seen
+    desk: Desk, network: NetworkAnswers, sends: SendAnswers, metadata: Metadata, stops: ExecStops, seen: Seen
 ) -> tuple[dict[str, Handler], IsQuiet | None]:
     """The handlers by name, and in full sight what tells an open that needs no more looking at."""
     table: dict[str, Handler] = {
         **answer_calls.HANDLERS,
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
+        **dict.fromkeys(METADATA, metadata.change),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         **dict.fromkeys(("connect", "bind", "listen"), network.answer),

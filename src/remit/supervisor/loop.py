@@ -21,6 +21,7 @@ from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd
 from remit.plan import Plan
 from remit.protocol import Message
+from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Desk
@@ -107,7 +108,8 @@ class Supervisor:
         sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        table, is_quiet = handlers(desk, self._network, sends, self._stops, self._seen)
+        metadata = Metadata(desk, self._deputy, self._questions.respond, self._questions.is_valid)
+        table, is_quiet = handlers(desk, self._network, sends, metadata, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
