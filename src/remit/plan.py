@@ -40,7 +40,8 @@ class PathGrant(NamedTuple):
 
 
 class Mask(NamedTuple):
-    """A path inside a grant that is taken back from it. kind: `secret` or `protected`.
+    """A path inside a grant that is taken back from it. kind: `secret` or `protected`; or one that is the session's
+    own instead of everybody's: `memory`, `terminals`.
 
     `root` is the widest writable tree around it, within which no parent may be moved away; "" when there is none.
     """

@@ -211,3 +211,27 @@ def test_a_secret_with_a_second_name_stays_a_gap(scope: Path, tmp_path_factory: 
 
 def test_a_plan_without_masks_makes_no_namespace(open_session: Open) -> None:
     assert open_session().do("masks.py", "privileges").result["namespace"] == os.readlink("/proc/self/ns/user")
+
+
+OWN_NAMES = """
+import json, multiprocessing, os
+leader, follower = os.openpty()
+os.write(follower, b"said")
+name = os.ttyname(follower)
+again = os.open(name, os.O_RDWR | os.O_NOCTTY)
+lock = multiprocessing.Lock()
+made = os.open("/dev/shm/made-inside", os.O_CREAT | os.O_EXCL | os.O_RDWR)
+print(json.dumps({"errno": 0, "result": [name, os.read(leader, 9).decode(), sorted(os.listdir("/dev/shm"))]}))
+"""
+
+
+def test_terminals_and_shared_memory_are_the_sessions_own(masked: Inside) -> None:
+    leader, follower = os.openpty()
+    try:
+        attempt = masked.run([sys.executable, "-c", OWN_NAMES])
+        assert attempt.result == ["/dev/pts/0", "said", ["made-inside"]]
+        assert not os.path.exists("/dev/shm/made-inside")
+        assert masked.do("files.py", "write", os.ttyname(follower) + "0").errno in (errno.ENOENT, errno.EACCES)
+    finally:
+        os.close(leader)
+        os.close(follower)

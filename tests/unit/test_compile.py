@@ -212,7 +212,7 @@ def test_where_mounts_can_be_had_they_close_both_gaps(home: Path) -> None:
     work = home / "work"
     (work / ".env").touch()
     plan = compiled(home, "files: {write: [.], secrets: [.env, ~/.ssh], protect: [a/b, ~/.bashrc]}", host=MASKING)
-    assert [(mask.path, mask.kind, mask.root) for mask in plan.masks] == [
+    assert [(mask.path, mask.kind, mask.root) for mask in plan.masks if not mask.path.startswith("/dev/")] == [
         (str(work / ".env"), "secret", str(work)),
         (str(work / "a/b"), "protected", str(work)),
     ]
@@ -227,10 +227,22 @@ def test_where_mounts_can_be_had_they_close_both_gaps(home: Path) -> None:
 def test_a_parent_is_pinned_up_to_the_widest_writable_tree(home: Path) -> None:
     (home / "work/a/b").mkdir(parents=True)
     (home / "work/a/b/key").touch()
-    (mask,) = compiled(home, "files: {write: [a/b, .], secrets: [a/b/key]}", host=MASKING).masks
+    *_, mask = compiled(home, "files: {write: [a/b, .], secrets: [a/b/key]}", host=MASKING).masks
     assert mask.root == str(home / "work")
-    (mask,) = compiled(home, "files: {write: [], read: [.], secrets: [a/b/key]}", host=MASKING).masks
+    *_, mask = compiled(home, "files: {write: [], read: [.], secrets: [a/b/key]}", host=MASKING).masks
     assert mask.root == ""  # nothing can be moved where nothing can be written
+
+
+def test_where_there_are_mounts_terminals_and_shared_memory_are_the_sessions_own(home: Path) -> None:
+    (home / "work/.env").touch()
+    masking = "use: [base, python]\nfiles: {write: [.], secrets: [.env]}"
+    plan = compiled(home, masking, host=MASKING)
+    assert {(mask.path, mask.kind) for mask in plan.masks} >= {("/dev/pts", "terminals"), ("/dev/shm", "memory")}
+    assert not gaps(plan).keys() & {"terminals-shared", "shared-memory-shared"}
+    # Who grants it by name wants what others have there.
+    plan = compiled(home, masking.replace("[.]", "[., /dev/shm]"), host=MASKING)
+    assert "/dev/shm" not in {mask.path for mask in plan.masks}
+    assert "shared-memory-shared" in gaps(plan)
 
 
 def test_what_no_mount_can_cover_stays_a_gap(home: Path) -> None:

@@ -11,6 +11,8 @@ from remit.attempts.attempt import Attempt, GotThrough, Outside, Skip, each
 _SECRET, _PROTECTED = "secret-inside-grant", "protected-inside-grant"
 # A mask answers with an empty or a read-only file, or does not let what it lies on be moved.
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EBUSY, errno.EXDEV)
+# A session with mounts of its own has terminals and memory of its own, where an outsider's name names nothing.
+_NOT_HERE = (errno.EACCES, errno.EPERM, errno.ENOENT)
 
 
 def _read(path: str) -> None:
@@ -84,7 +86,7 @@ ATTEMPTS = (
     Attempt("protected-by-parents", "files", "the same after moving what it lies in", "rename, open",
             _parents(lambda o: o.protected, _write), refusals=_REFUSALS, gaps=(_PROTECTED,)),
     Attempt("other-terminal", "files", "write to another session's terminal", "open",
-            _open_if_any(lambda o: o.terminal, "terminals"), gaps=("terminals-shared",)),
+            _open_if_any(lambda o: o.terminal, "terminals"), refusals=_NOT_HERE, gaps=("terminals-shared",)),
     Attempt("other-memory", "files", "open an outsider's shared memory", "open",
-            _open_if_any(lambda o: o.memory_file, "/dev/shm"), gaps=("shared-memory-shared",)),
+            _open_if_any(lambda o: o.memory_file, "/dev/shm"), refusals=_NOT_HERE, gaps=("shared-memory-shared",)),
 )  # fmt: skip

@@ -3,7 +3,8 @@
 A secret is hidden by something empty that cannot be opened; a protected path is bound over itself, read-only; and every
 directory between it and the edge of the writable tree is bound over itself too, because a mount point cannot be
 renamed or removed, and so no parent can be moved away. What is protected and does not exist gets an empty directory in
-its place for as long as the session lasts.
+its place for as long as the session lasts. What programs of one user share by name, /dev/shm and the terminals in
+/dev/pts, is then the session's own too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,13 @@ from typing import NamedTuple
 from remit.kernel import mounts, namespaces
 from remit.plan import Mask
 
-PIN, READ_ONLY, HIDE = "pin", "read-only", "hide"
+PIN, READ_ONLY, HIDE, MEMORY, TERMINALS = "pin", "read-only", "hide", "memory", "terminals"
+_OWN = (MEMORY, TERMINALS)
 _SCRATCH = "/proc"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
+
+
+SHARED = {"/dev/shm": MEMORY, "/dev/pts": TERMINALS}
 
 
 class Cover(NamedTuple):
@@ -36,7 +41,8 @@ def can_mount() -> bool:
     if pid == 0:
         status = 1
         try:
-            put_up((Cover("/proc", HIDE),))
+            shared = tuple(Cover(path, how) for path, how in SHARED.items() if os.path.isdir(path))
+            put_up((Cover("/proc", HIDE), *shared))
             status = 0
         finally:
             os._exit(status)
@@ -47,6 +53,9 @@ def lay_out(masks: Iterable[Mask], temporary_directory: str) -> tuple[Cover, ...
     """The mounts that these masks need, outer ones first. What is protected must exist by now."""
     covers: dict[str, str] = {}
     for mask in sorted(_real(mask, temporary_directory) for mask in masks):
+        if mask.kind in _OWN:
+            covers[mask.path] = mask.kind
+            continue
         place, found = _settle(mask.path)
         if not found or any(how == HIDE and _is_below(place, path) for path, how in covers.items()):
             continue  # a secret that is gone has nothing to lose, and beneath a hidden one there is nothing
@@ -106,6 +115,9 @@ def _hang(covers: tuple[Cover, ...], prepared: list[int]) -> None:
     """Outer ones first. The kernel refuses a file over a directory, and the other way round."""
     remaining = iter(prepared)
     for cover in covers:
+        if cover.how in _OWN:
+            mounts.mount_memory(cover.path) if cover.how == MEMORY else mounts.mount_terminals(cover.path)
+            continue
         target = mounts.open_exactly(cover.path)
         if stat.S_ISLNK(os.fstat(target).st_mode):
             raise OSError(errno.ELOOP, f"a link has taken the place of {cover.path}")

@@ -1,5 +1,7 @@
 """Which secrets and protected paths lie inside grants, and which of them a mount can cover; decided for the plan.
 
+Where there are mounts anyway, what presets grant of what all programs of a user share becomes the session's own.
+
 Landlock grants whole trees. What must be taken back from one is covered by a mount in a namespace of the session's own
 (`mask_mounts`), where this host allows that. What a mount cannot cover stays a gap, by name.
 """
@@ -12,6 +14,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from remit.boundary.grants import FileGrants, is_inside
+from remit.boundary.mask_mounts import SHARED
 from remit.plan import Mask, PathGrant
 
 
@@ -40,7 +43,17 @@ def find_masks(files: FileGrants, *, possible: bool) -> Masks:
                 covered.append(Mask(path, kind, _outermost(path, files.grants)))
             else:
                 left[kind].append(path)
+    if covered:
+        covered += [
+            Mask(path, kind, "") for path, kind in SHARED.items() if os.path.isdir(path) and _by_presets(path, files)
+        ]
     return Masks(tuple(sorted(set(covered))), tuple(left["secret"]), tuple(left["protected"]))
+
+
+def _by_presets(path: str, files: FileGrants) -> bool:
+    """Whether presets alone let `path` be written: whoever grants it by name wants what others have there."""
+    clauses = [grant.clause for grant in files.grants if "write" in grant.access and is_inside(path, grant.path)]
+    return bool(clauses) and all(clause.startswith("use:") for clause in clauses)
 
 
 def is_covered(path: str, grants: Iterable[PathGrant], access: str) -> bool:

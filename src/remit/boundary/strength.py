@@ -64,9 +64,10 @@ def find_gaps(
         found["proc-readable"] = ()
     if is_covered("/proc", files.grants, "write"):
         found["proc-writable"] = ()
-    if is_covered("/dev/pts", files.grants, "write"):
+    own = {mask.path for mask in masks.covered}
+    if is_covered("/dev/pts", files.grants, "write") and "/dev/pts" not in own:
         found["terminals-shared"] = ()
-    if is_covered("/dev/shm", files.grants, "write"):
+    if is_covered("/dev/shm", files.grants, "write") and "/dev/shm" not in own:
         found["shared-memory-shared"] = ()
     if sight == "normal":
         found["reads-unseen"] = ()

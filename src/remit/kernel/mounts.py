@@ -48,6 +48,16 @@ def mount_scratch(directory: str) -> None:
     _mount("remit", directory, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "mode=0700,size=64k,nr_inodes=8")
 
 
+def mount_memory(directory: str) -> None:
+    """An empty file system in memory over `directory`, which everybody in this namespace may use, as /dev/shm is."""
+    _mount("remit", directory, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+
+
+def mount_terminals(directory: str) -> None:
+    """Pseudo-terminals of this namespace's own over `directory`; /dev/ptmx beside it makes them there (devpts)."""
+    _mount("remit", directory, "devpts", _MS_NOSUID | _MS_NOEXEC, "ptmxmode=0666,mode=0620")
+
+
 def detach(path: str) -> None:
     """Take a mount away from its place; what was opened beneath it stays usable."""
     libc_call("umount2", ctypes.c_char_p(os.fsencode(path)), _MNT_DETACH, what=f"umount2 {path}")

@@ -107,6 +107,8 @@ def _masks(plan: Plan) -> Iterator[str]:
     for mask in plan.masks:
         if mask.kind == "secret":
             yield f"{mask.path}: hidden  (files.secrets)"
+        elif mask.kind != "protected":
+            yield f"{mask.path}: what others have there; it is the session's own"
         else:
             yield f"{mask.path}: read-only, and not to be made where it is missing  (files.protect)"
 

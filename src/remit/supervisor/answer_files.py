@@ -152,7 +152,8 @@ def masked(desk: Desk, path: str, access: str) -> str | None:
     """The clause of a mask that keeps `access` from `path`, or None."""
     for mask in desk.plan.masks:
         place = mask.path.replace("$TMPDIR", desk.temporary_directory)
-        if (mask.kind == "secret" or access == "write") and (path == place or path.startswith(place + "/")):
+        held = mask.kind == "secret" or (mask.kind == "protected" and access == "write")
+        if held and (path == place or path.startswith(place + "/")):
             return "files.secrets" if mask.kind == "secret" else "files.protect"
     return None
 
