@@ -104,3 +104,21 @@ def test_the_supervisor_and_the_rest_of_proc_stay_out_of_reach(lenient: Inside, 
 def test_the_gap_must_be_accepted_by_name(lenient: Inside) -> None:
     assert lenient.run(["true"]).status == 0
     assert {gap["name"]: gap["accepted"] for gap in lenient.header()["gaps"]}["proc-writable"] is True
+
+
+CHROMIUM = Path("/usr/lib/chromium/chromium")  # Debian's; what is on the path there is a script around it
+PAGE = "<p id=x>no</p><script>document.getElementById('x').textContent = 'said by a ' + 'script'</script>"
+
+
+@pytest.mark.skipif(not CHROMIUM.exists(), reason="chromium is not installed")
+@pytest.mark.parametrize(("scoped", "switches"), [("inside", ["--no-sandbox"]), ("lenient", [])])
+def test_chromium_runs_without_its_sandbox_or_with_it_where_the_scope_says_so(
+    request: pytest.FixtureRequest, scoped: str, switches: list[str]
+) -> None:
+    session: Inside = request.getfixturevalue(scoped)
+    (session.workspace / "page.html").write_text(PAGE)
+    page, profile = f"file://{session.workspace}/page.html", f"--user-data-dir={session.workspace}/profile"
+    command = [str(CHROMIUM), "--headless", "--disable-gpu", *switches, profile, "--dump-dom", page]
+    with session.session.step(f"chromium {scoped}", tool="browser"):
+        done = session.session.run(command, capture_output=True, text=True, timeout=110)
+    assert "said by a script" in done.stdout, done.stderr
