@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def private(tmp_path: Path) -> Ed25519PrivateKey:
-    return load_private_key(read_or_make_key(tmp_path / "notary" / "key.pem"))
+    return load_private_key(read_or_make_key(str(tmp_path / "notary" / "key.pem")))
 
 
 @pytest.fixture
@@ -234,18 +234,18 @@ def test_other_programs_read_the_key_and_check_the_signature(evidence: Path, pub
 
 def test_a_key_is_made_once_and_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "state" / "key.pem"
-    made = read_or_make_key(path)
-    assert read_or_make_key(path) == made
+    made = read_or_make_key(str(path))
+    assert read_or_make_key(str(path)) == made
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert [entry.name for entry in path.parent.iterdir()] == ["key.pem"]
     path.chmod(0o640)
     with pytest.raises(EvidenceError, match="closed to others"):
-        read_or_make_key(path)
+        read_or_make_key(str(path))
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
     with pytest.raises(EvidenceError, match="cannot read or make"):
-        read_or_make_key(path)
+        read_or_make_key(str(path))
 
 
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.OpenSSH])

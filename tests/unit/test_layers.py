@@ -128,7 +128,7 @@ def test_of_the_evidence_the_boundary_knows_only_the_place() -> None:
         f"{name_of(path)} imports {module}"
         for path in (ROOT / "boundary").rglob("*.py")
         for module in imports_of(path)
-        if module.startswith("remit.evidence") and not module.startswith("remit.evidence.locate")
+        if module.startswith("remit.evidence") and not module.startswith("remit.evidence.places")
     ]
     assert wrong == []
 
@@ -170,10 +170,11 @@ def begins_with_docstring(path: Path) -> bool:
     return ast.get_docstring(tree) is not None and tree.body[0].lineno == 1
 
 
+# Each takes milliseconds to load, and a short command would wait for them (docs/decisions/0015).
+SLOW = {"dataclasses", "inspect", "pathlib", "shutil", "subprocess", "tempfile", "threading", "logging", "glob"}
+
 # Stands before every other importer, and is inherited by all the processes that `remit run` forks. The notary alone
 # may import more: it signs beside the agent, not before it.
-# Each takes milliseconds to load, and a short command would wait for them (docs/decisions/0015).
-SLOW = {"dataclasses", "inspect", "shutil", "subprocess", "tempfile", "threading", "logging", "glob", "asyncio"}
 WATCHED_RUN = """
 import ctypes, importlib.abc, sys
 

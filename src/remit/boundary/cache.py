@@ -13,14 +13,13 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import remit
 from remit import errors
 from remit.boundary.host import Host, find_host, host_to_json
 from remit.boundary.mask_mounts import can_mount
-from remit.evidence.locate import notary_key, sessions_root
+from remit.evidence.places import notary_key_place, sessions_place
 from remit.plan import Plan, plan_from_json
 from remit.scope.default import default_scope
 from remit.scope.read import read_scope_file
@@ -28,15 +27,16 @@ from remit.scope.read import read_scope_file
 # What a plan may depend on; the same names as in remit.scope.variables, which a test compares.
 USED_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "VIRTUAL_ENV", "PYENV_ROOT", "NVM_DIR")
 _KEPT = 128  # plans
+Place = str | os.PathLike[str]
 MASKABLE = ("secret-inside-grant", "protected-inside-grant")
 
 
 def load_plan(
-    scope_path: Path | None,
+    scope_path: Place | None,
     *,
-    workspace: Path,
+    workspace: Place,
     environment: Mapping[str, str],
-    evidence_root: Path | None = None,
+    evidence_root: Place | None = None,
     accept_gaps: Iterable[str] = (),
     sight: str = "normal",
     observe: bool = False,
@@ -50,7 +50,7 @@ def load_plan(
         scope_path,
         workspace=workspace,
         environment=environment,
-        evidence_root=evidence_root or sessions_root(),
+        evidence_root=evidence_root or sessions_place(),
         accept_gaps=accept_gaps,
         sight=sight,
         observe=observe,
@@ -64,7 +64,7 @@ def load_plan(
 
 
 def _find_or_compile(request: dict[str, Any], environment: Mapping[str, str]) -> Plan:
-    file = plans_root(environment) / f"{_key(request)}.json"
+    file = f"{plans_root(environment)}/{_key(request)}.json"
     plan = _read(file)
     if plan is None:
         text = _compile(request)
@@ -73,20 +73,20 @@ def _find_or_compile(request: dict[str, Any], environment: Mapping[str, str]) ->
     return plan
 
 
-def plans_root(environment: Mapping[str, str]) -> Path:
+def plans_root(environment: Mapping[str, str]) -> str:
     """Where plans are kept: `$XDG_CACHE_HOME/remit/plans`."""
     cache = environment.get("XDG_CACHE_HOME", "")
     # A relative XDG path is invalid by its specification; following it would put plans into the workspace.
-    base = Path(cache) if cache.startswith("/") else Path(os.path.expanduser("~")) / ".cache"
-    return base / "remit" / "plans"
+    base = os.path.normpath(cache) if cache.startswith("/") else f"{os.path.expanduser('~').rstrip('/')}/.cache"
+    return f"{base.rstrip('/')}/remit/plans"
 
 
 def plan_request(
-    scope_path: Path | None,
+    scope_path: Place | None,
     *,
-    workspace: Path,
+    workspace: Place,
     environment: Mapping[str, str],
-    evidence_root: Path,
+    evidence_root: Place,
     accept_gaps: Iterable[str],
     sight: str = "normal",
     observe: bool = False,
@@ -95,7 +95,7 @@ def plan_request(
     """Everything that compilation depends on, as JSON can carry it."""
     outside = {
         "the evidence": str(evidence_root),
-        "the plan cache": str(plans_root(environment)),
+        "the plan cache": plans_root(environment),
         "remit's own code": os.path.dirname(remit.__file__),
     }
     if sys.prefix not in ("/usr", "/usr/local"):
@@ -107,7 +107,7 @@ def plan_request(
         "workspace": os.path.realpath(workspace),
         "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
         "outside": outside,
-        "hidden": {"the notary's key": str(notary_key().parent)},
+        "hidden": {"the notary's key": os.path.dirname(notary_key_place())},
         "accept_gaps": sorted(accept_gaps),
         "sight": sight,
         "observe": observe,
@@ -115,7 +115,7 @@ def plan_request(
     }
 
 
-def scope_bytes(scope_path: Path | None) -> bytes:
+def scope_bytes(scope_path: Place | None) -> bytes:
     """The text of a scope file, or of the default scope; raises ScopeError when it cannot be read."""
     return default_scope() if scope_path is None else read_scope_file(str(scope_path))
 
@@ -151,10 +151,10 @@ def _gpu_names() -> list[str]:
 
 def _code_stamp() -> list[Any]:
     """Changes when our own code does, so that working on remit never meets a plan of yesterday."""
-    root = Path(remit.__file__).parent
+    root = os.path.dirname(remit.__file__)
     found = []
-    for folder in (root / "scope", root / "boundary"):
-        with os.scandir(folder) as entries:
+    for folder in ("scope", "boundary"):
+        with os.scandir(f"{root}/{folder}") as entries:
             for entry in entries:
                 if entry.name.endswith((".py", ".yaml")):
                     status = entry.stat()
@@ -162,7 +162,7 @@ def _code_stamp() -> list[Any]:
     return sorted(found)
 
 
-def _read(file: Path) -> Plan | None:
+def _read(file: str) -> Plan | None:
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
@@ -233,22 +233,23 @@ def _compile(request: dict[str, Any]) -> bytes:
     raise errors.RemitError(message, hint=hint)
 
 
-def _write(file: Path, text: bytes, plan: Plan) -> None:
+def _write(file: str, text: bytes, plan: Plan) -> None:
     try:
-        os.makedirs(file.parent, mode=0o700, exist_ok=True)
-        if not _is_ours(os.lstat(file.parent), stat.S_IFDIR):
+        folder, _, name = file.rpartition("/")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        if not _is_ours(os.lstat(folder), stat.S_IFDIR):
             return
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary = f"{folder}/.{name}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as stream:
             stream.write(json.dumps(_witness(plan)).encode() + b"\n" + text)
         os.replace(temporary, file)
-        _prune(file.parent)
+        _prune(folder)
     except OSError:
         pass  # a read-only or full home: the next run compiles again
 
 
-def _prune(folder: Path) -> None:
+def _prune(folder: str) -> None:
     with os.scandir(folder) as entries:
         found = sorted((entry.stat().st_mtime_ns, entry.path) for entry in entries)
     for _, path in found[:-_KEPT]:

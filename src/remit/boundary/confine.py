@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 from remit.kernel import landlock, process
 
 
-def confine_reader(*trees: Path) -> None:
+def confine_reader(*trees: str) -> None:
     """Confine this process for good to reading `trees` and Python's files.
 
     Raises OSError when a wall that the kernel has cannot be put up.
@@ -26,7 +25,7 @@ def confine_reader(*trees: Path) -> None:
         scopes=landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0,
         abi_version=abi,
     )
-    for place in {*map(str, trees), *sys.path, sys.base_prefix, "/usr/lib", "/lib"}:
+    for place in {*trees, *sys.path, sys.base_prefix, "/usr/lib", "/lib"}:
         if place and os.path.exists(place):
             landlock.allow_path(ruleset, place, (landlock.READ | landlock.EXECUTE) & files)
     landlock.restrict_self(ruleset)

@@ -10,18 +10,17 @@ import json
 import os
 import signal
 import time
-from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from remit.errors import EvidenceError, RemitError
-from remit.evidence.locate import notary_key, sessions_root
+from remit.evidence.places import notary_key_place, sessions_place
 
 
 class Begun(NamedTuple):
     """A session that has a name, a directory, an engine and a notary, and no agent yet."""
 
     session: str
-    evidence: Path
+    evidence: str
     engine: int
     doorbell: int
     output: int
@@ -36,7 +35,7 @@ class Begun(NamedTuple):
             os.waitpid(child, 0)
         self.close()
         try:
-            self.evidence.rmdir()
+            os.rmdir(self.evidence)
         except OSError:
             pass  # the supervisor got as far as recording something: that stays
 
@@ -46,13 +45,13 @@ class Begun(NamedTuple):
             os.close(number)
 
 
-def begin_session(evidence: Path | None) -> Begun:
+def begin_session(evidence: str | None) -> Begun:
     """Raises EvidenceError when the directory cannot be made or is not empty."""
     session = time.strftime("%Y%m%dT%H%M%S") + "-" + os.urandom(4).hex()
-    directory = (evidence or sessions_root() / session).absolute()
+    directory = os.path.abspath(evidence or f"{sessions_place()}/{session}")
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(directory.iterdir()):
+        _make_directory(directory)
+        if os.listdir(directory):
             raise EvidenceError(f"evidence directory is not empty: {directory}", hint="name a new one with --evidence")
     except OSError as problem:
         raise EvidenceError(f"cannot create the evidence directory {directory}: {problem.strerror}") from problem
@@ -73,7 +72,17 @@ def begin_session(evidence: Path | None) -> Begun:
     return Begun(session, directory, engine, bell_writer, output_reader, notary, heads_writer, signatures_reader)
 
 
-def _run_engine(evidence: Path, doorbell: int, output: int) -> NoReturn:
+def _make_directory(path: str) -> None:
+    """For its owner alone; what leads to it is made as other programs make it."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
+def _run_engine(evidence: str, doorbell: int, output: int) -> NoReturn:
     try:
         _stand_alone("remit-engine", {doorbell, output})
         from remit.boundary.confine import confine_reader
@@ -93,7 +102,7 @@ def _run_notary(heads: int, signatures: int) -> NoReturn:
         from remit.evidence.keys import read_or_make_key
 
         try:
-            key = read_or_make_key(notary_key())
+            key = read_or_make_key(notary_key_place())
             confine_reader()
             from remit.evidence.notary import serve
 

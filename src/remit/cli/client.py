@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from remit.errors import FrozenError, RemitError, StepError, UsageError
-from remit.evidence.locate import find_evidence, name_of, sessions_root
+from remit.evidence.locate import find_evidence, sessions_root
+from remit.evidence.places import name_of
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 CONTROL_SOCKET = "control.sock"

@@ -19,7 +19,7 @@ from typing import Any
 
 from remit.cli.client import Client
 from remit.errors import RemitError, UsageError
-from remit.evidence.locate import name_of
+from remit.evidence.places import name_of
 
 _FORWARDED = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 

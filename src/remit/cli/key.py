@@ -12,7 +12,7 @@ import argparse
 import json
 
 from remit.evidence.keys import load_private_key, public_pem, raw_public_key, read_or_make_key
-from remit.evidence.locate import notary_key
+from remit.evidence.places import notary_key_place
 from remit.kernel import process
 
 
@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     # The private key is in this process's memory for a moment.
     process.set_dumpable(False)
-    path = notary_key()
+    path = notary_key_place()
     key = load_private_key(read_or_make_key(path))
     if options.json:
-        found = {"schema_version": 1, "key": raw_public_key(key).hex(), "pem": public_pem(key), "private": str(path)}
+        found = {"schema_version": 1, "key": raw_public_key(key).hex(), "pem": public_pem(key), "private": path}
         print(json.dumps(found, indent=2))
     else:
         print(public_pem(key), end="")

@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from remit.boundary.launch import remember_dispositions
@@ -19,11 +18,12 @@ from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
 from remit.cli import supervise
 from remit.cli.begin import Begun
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
-from remit.evidence.locate import name_of
+from remit.evidence.places import name_of
 from remit.kernel import process
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
+from remit.supervisor.paths import is_inside
 from remit.supervisor.respond import Responder
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -46,7 +46,7 @@ class Ended(NamedTuple):
     """How a session ended, as the supervisor told it."""
 
     session: str
-    evidence: Path
+    evidence: str
     status: int | None  # wait status of the command
     exit_source: str
     ended_by: str
@@ -59,7 +59,7 @@ class Launched:
     """A session under way; `wait` for its end."""
 
     def __init__(
-        self, begun: Begun, temporary: Path, placeholders: list[str], supervisor: int, channel: socket.socket
+        self, begun: Begun, temporary: str, placeholders: list[str], supervisor: int, channel: socket.socket
     ) -> None:
         self.session = begun.session
         self.evidence = begun.evidence
@@ -135,7 +135,7 @@ def launch(request: Request, begun: Begun) -> Launched:
         supervise.main(
             request=request,
             begun=begun,
-            temporary_directory=str(temporary),
+            temporary_directory=temporary,
             dispositions=dispositions,
             channel=inside,
             placeholders=placeholders,
@@ -166,14 +166,14 @@ def _check_gaps(request: Request) -> None:
         )
 
 
-def _check_evidence(plan: Plan, directory: Path) -> None:
+def _check_evidence(plan: Plan, directory: str) -> None:
     """The compiler keeps the usual place out of every grant; this looks at the place that was really chosen."""
-    real = Path(os.path.realpath(directory))
+    real = os.path.realpath(directory)
     for grant in plan.files:
         if (
             "write" in grant.access
             and not grant.path.startswith("$TMPDIR")
-            and (real.is_relative_to(grant.path) or Path(grant.path).is_relative_to(real))
+            and (is_inside(real, grant.path) or is_inside(grant.path, real))
         ):
             raise ScopeError(
                 f"evidence must lie where the scope cannot write, but {grant.clause} covers it: {directory}",
@@ -181,32 +181,32 @@ def _check_evidence(plan: Plan, directory: Path) -> None:
             )
 
 
-def _temporary_directory(session: str) -> Path:
+def _temporary_directory(session: str) -> str:
     for base in ("/tmp", os.environ.get("XDG_RUNTIME_DIR", "")):
-        directory = Path(base) / f"remit-{session}"
+        directory = f"{base}/remit-{session}"
         try:
-            directory.mkdir(mode=0o700)
-            (directory / "home").mkdir(mode=0o700)
+            os.mkdir(directory, 0o700)
+            os.mkdir(f"{directory}/home", 0o700)
             return directory
         except OSError:
             continue
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
 
 
-def _remove_tree(directory: Path) -> None:
+def _remove_tree(directory: str) -> None:
     """Most often the agent left nothing in it, and what removes whole trees takes long to import."""
     try:
-        (directory / "home").rmdir()
-        directory.rmdir()
+        os.rmdir(f"{directory}/home")
+        os.rmdir(directory)
     except OSError:
         import shutil
 
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _make_placeholders(plan: Plan, temporary: Path) -> list[str]:
+def _make_placeholders(plan: Plan, temporary: str) -> list[str]:
     try:
-        return make_placeholders(plan.masks, str(temporary))
+        return make_placeholders(plan.masks, temporary)
     except OSError as problem:
         _remove_tree(temporary)
         raise BoundaryError(

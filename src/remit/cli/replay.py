@@ -15,7 +15,8 @@ import sys
 
 from remit.engine.replay import Replay, replay
 from remit.errors import EXIT_EVIDENCE
-from remit.evidence.locate import find_evidence, name_of
+from remit.evidence.locate import find_evidence
+from remit.evidence.places import name_of
 from remit.findings import printable
 
 

@@ -18,12 +18,11 @@ import argparse
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remit.cli.begin import begin_session
 from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
-from remit.evidence.locate import name_of, sessions_root
+from remit.evidence.places import name_of
 
 if TYPE_CHECKING:
     from remit.cli.launcher import Ended
@@ -39,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse nothing a scope could grant but UDP; record what this one would refuse; implies --sight full",
     )
-    parser.add_argument("--report", metavar="FILE", type=Path, help="write the report as JSON when the session ends")
+    parser.add_argument("--report", metavar="FILE", help="write the report as JSON when the session ends")
     parser.add_argument(
         "--fail-on",
         choices=("never", *SEVERITIES),
@@ -51,15 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of every command that starts a session."""
-    parser.add_argument("--scope", metavar="FILE", type=Path, help="the task's scope (default: the built-in one)")
-    parser.add_argument("--workspace", metavar="DIR", type=Path, help="what $WORKSPACE means (default: here)")
+    parser.add_argument("--scope", metavar="FILE", help="the task's scope (default: the built-in one)")
+    parser.add_argument("--workspace", metavar="DIR", help="what $WORKSPACE means (default: here)")
     parser.add_argument(
         "--tier", choices=("auto", "user"), default="auto", help="which walls and sight (default: auto)"
     )
     parser.add_argument(
         "--sight", choices=("normal", "full"), default="normal", help="full: record refused reads too (default: normal)"
     )
-    parser.add_argument("--evidence", metavar="DIR", type=Path, help="a new directory for the evidence")
+    parser.add_argument("--evidence", metavar="DIR", help="a new directory for the evidence")
     parser.add_argument(
         "--label", metavar="KEY=VALUE", action="append", default=[], help="put a label on the session; may be repeated"
     )
@@ -86,9 +85,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         plan = load_plan(
             options.scope,
-            workspace=options.workspace or Path.cwd(),
+            workspace=options.workspace or os.getcwd(),
             environment=dict(os.environ),
-            evidence_root=sessions_root(),
             accept_gaps=options.accept_gap,
             sight=options.sight,
             observe=options.observe,
@@ -144,9 +142,11 @@ def parse_labels(words: list[str]) -> dict[str, str]:
 def _report_place(options: argparse.Namespace) -> ReportPlace | None:
     if options.report is None:
         return None
+    from pathlib import Path
+
     from remit.cli.report_place import ReportPlace
 
-    return ReportPlace(options.report, options.workspace or Path.cwd())
+    return ReportPlace(Path(options.report), Path(options.workspace or os.getcwd()))
 
 
 def _write_report(ended: Ended, place: ReportPlace) -> None:

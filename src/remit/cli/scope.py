@@ -171,7 +171,8 @@ def _explain(options: argparse.Namespace) -> int:
 def _suggest(options: argparse.Namespace) -> int:
     from remit.boundary.cache import plans_root
     from remit.boundary.grants import preset_grants
-    from remit.evidence.locate import find_evidence, sessions_root
+    from remit.evidence.locate import find_evidence
+    from remit.evidence.places import sessions_place
     from remit.report.uses import gather_uses
     from remit.scope.presets import PRESETS, find_preset
     from remit.scope.suggest import suggest_scope
@@ -180,7 +181,7 @@ def _suggest(options: argparse.Namespace) -> int:
     session = gather_uses(find_evidence(options.evidence))
     places = find_places(session.workspace, dict(os.environ))
     presets = {name: preset_grants(find_preset(name, places), places) for name in PRESETS}
-    withheld = (str(sessions_root().parent), str(plans_root(os.environ).parent))
+    withheld = (os.path.dirname(sessions_place()), os.path.dirname(plans_root(os.environ)))
     text = suggest_scope(session, presets, os.path.exists, withheld=withheld)
     if options.output is None:
         sys.stdout.write(text)

@@ -9,14 +9,12 @@ import json
 import os
 import socket
 import sys
-from pathlib import Path
 from typing import Any
 
 from remit.boundary.cache import load_plan
 from remit.cli.begin import begin_session
 from remit.cli.launcher import Request, launch
 from remit.errors import RemitError
-from remit.evidence.locate import sessions_root
 from remit.evidence.reader import read_records
 
 
@@ -32,13 +30,12 @@ def main() -> None:
 
 def _host(harness: socket.socket, options: dict[str, Any]) -> dict[str, Any]:
     scope, evidence = options["scope"], options["evidence"]
-    begun = begin_session(None if evidence is None else Path(evidence))
+    begun = begin_session(evidence)
     try:
         plan = load_plan(
-            None if scope is None else Path(scope),
-            workspace=Path(options["workspace"]),
+            scope,
+            workspace=options["workspace"],
             environment=dict(os.environ),
-            evidence_root=sessions_root(),
             accept_gaps=options["accept_gaps"],
             sight=options["sight"],
             observe=options["observe"],

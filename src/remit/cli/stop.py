@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 
 from remit.cli.client import Client, counted
-from remit.evidence.locate import name_of
+from remit.evidence.places import name_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

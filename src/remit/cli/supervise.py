@@ -108,7 +108,7 @@ def _supervise(
     else:
         assert request.harness is not None
         supervisor.steps.controllers.add(_peer(request.harness))
-        ready = {"session": begun.session, "evidence": str(begun.evidence), "environment": environment}
+        ready = {"session": begun.session, "evidence": begun.evidence, "environment": environment}
         send(request.harness, {"ready": ready})
         supervisor.serve_harness(request.harness)
     _release_terminal()

@@ -144,7 +144,7 @@ class _Examination:
         plans = plans_root(os.environ)
         return self._outsiders.outside.but(
             evidence=str(self._session.evidence),
-            plans=str(plans) if plans.is_dir() else "",
+            plans=plans if os.path.isdir(plans) else "",
             supervisor=int(self.header["supervisor"]),
             zygote=int(self.header["zygote"]),
             deputy=int(self.header["deputy"]),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from remit.engine.engine import Engine
 from remit.evidence.reader import Follower
@@ -17,7 +16,7 @@ from remit.evidence.record import decode_record
 LENGTH_BYTES = 4
 
 
-def follow(directory: int | str | Path, doorbell: int, output: int) -> bool:
+def follow(directory: int | str, doorbell: int, output: int) -> bool:
     """Conclude from a session until its `end` record; returns whether the end was seen.
 
     One byte on the doorbell means that something was flushed; its end means that the supervisor is gone.

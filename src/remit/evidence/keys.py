@@ -6,15 +6,17 @@ Importing this module imports nothing from outside the standard library: only wh
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import re
 import stat
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from remit.errors import EvidenceError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 # How an Ed25519 private key begins in PKCS #8 (RFC 8410, section 7); its 32 bytes follow.
@@ -22,7 +24,7 @@ _PKCS8_ED25519 = bytes.fromhex("302e020100300506032b657004220420")
 _PEM = re.compile(rb"-----BEGIN PRIVATE KEY-----\n([A-Za-z0-9+/]{64})\n-----END PRIVATE KEY-----\n")
 
 
-def read_or_make_key(path: Path) -> bytes:
+def read_or_make_key(path: str) -> bytes:
     """The private key's PEM. Raises EvidenceError when it cannot be had, or when others may read it."""
     try:
         if not os.path.lexists(path):
@@ -84,7 +86,7 @@ def read_public_key(path: Path) -> bytes:
     return key.public_bytes_raw()
 
 
-def _read_private(path: Path) -> bytes:
+def _read_private(path: str) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with open(descriptor, "rb") as stream:
         status = os.fstat(descriptor)
@@ -96,13 +98,16 @@ def _read_private(path: Path) -> bytes:
         return stream.read(1 << 16)
 
 
-def _make_key(path: Path) -> None:
+def _make_key(path: str) -> None:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     pem = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    folder, _, name = path.rpartition("/")
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(folder, 0o700)
+    temporary = f"{folder}/.{name}.{os.getpid()}"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with open(descriptor, "wb") as stream:

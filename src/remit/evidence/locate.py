@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from remit.errors import EvidenceError, UsageError
+from remit.evidence.places import sessions_place
 from remit.evidence.record import segment_name
 
 _TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
@@ -14,17 +15,7 @@ _TIME = re.compile(rb'^\{"n":1,"time":(\d+),')
 
 def sessions_root() -> Path:
     """The directory that holds one evidence directory per session, in the user's state folder."""
-    return _state() / "sessions"
-
-
-def notary_key() -> Path:
-    """The notary's private key, in the user's state folder, in a directory that holds nothing else."""
-    return _state() / "notary" / "key.pem"
-
-
-def name_of(evidence: Path) -> str:
-    """What a person writes to mean this directory: the session's id where that is enough."""
-    return evidence.name if evidence.parent == sessions_root() else str(evidence)
+    return Path(sessions_place())
 
 
 def find_evidence(name: str) -> Path:
@@ -42,13 +33,6 @@ def find_evidence(name: str) -> Path:
     if not is_path and Path(name).is_dir():
         raise UsageError(f"no such session: {name}", hint=f"a directory is named with a slash: ./{name}")
     raise UsageError(f"no such evidence directory or session: {name}", hint=f"ls {sessions_root()}")
-
-
-def _state() -> Path:
-    state = os.environ.get("XDG_STATE_HOME", "")
-    # A relative XDG path is invalid by its specification; following it would put evidence into the workspace.
-    base = Path(state) if state.startswith("/") else Path.home() / ".local" / "state"
-    return base / "remit"
 
 
 def _last() -> Path:

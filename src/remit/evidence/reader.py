@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from remit.errors import EvidenceError
@@ -18,7 +17,7 @@ CHUNK = 1 << 16
 LONGEST_LINE = 1 << 26  # far above any record; a longer line is damage, and must not exhaust memory
 
 
-def read_records(directory: Path | str) -> Iterator[dict[str, Any]]:
+def read_records(directory: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     """Every whole record of a directory, in order."""
     for number, line in enumerate(read_lines(directory), 1):
         with damage_named(directory, number):
@@ -27,7 +26,7 @@ def read_records(directory: Path | str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def damage_named(directory: Path | str, number: int) -> Iterator[None]:
+def damage_named(directory: str | os.PathLike[str], number: int) -> Iterator[None]:
     """Whatever goes wrong inside with one record, for it is not what was written, names that record."""
     try:
         yield
@@ -38,7 +37,7 @@ def damage_named(directory: Path | str, number: int) -> Iterator[None]:
         ) from problem
 
 
-def read_lines(directory: Path | str) -> Iterator[bytes]:
+def read_lines(directory: str | os.PathLike[str]) -> Iterator[bytes]:
     """Every whole line of a directory, in order, without its newline."""
     follower = Follower(directory)
     try:
@@ -53,7 +52,7 @@ class Follower:
     The writer finishes a segment before it creates the next one, so a segment is done once its successor exists.
     """
 
-    def __init__(self, directory: Path | str | int) -> None:
+    def __init__(self, directory: str | os.PathLike[str] | int) -> None:
         self._own_directory = not isinstance(directory, int)
         try:
             self._directory = (

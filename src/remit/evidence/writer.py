@@ -12,7 +12,6 @@ import errno
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from remit.errors import EXIT_BUDGET, EvidenceError
@@ -38,8 +37,8 @@ class EvidenceWriter:
     `allocate` sets space of a file aside: descriptor, offset and length. Without it, nothing is set aside.
     """
 
-    def __init__(self, directory: Path, allocate: Allocate | None = None) -> None:
-        self.directory = directory
+    def __init__(self, directory: str | os.PathLike[str], allocate: Allocate | None = None) -> None:
+        self.directory = os.fspath(directory)
         self.count = 0
         self.full = False
         self.lost: dict[str, int] = {}  # kind -> how many records were not written, since somebody last took note
@@ -153,7 +152,7 @@ class EvidenceWriter:
         return free.f_bavail * free.f_frsize > 2 * AHEAD
 
     def _next_segment(self) -> None:
-        path = self.directory / segment_name(self._segment + 1)
+        path = f"{self.directory}/{segment_name(self._segment + 1)}"
         try:
             # O_EXCL and O_NOFOLLOW: evidence is never written into something that somebody else put there.
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 
 NAME = "the default scope"
 
 
 def default_scope() -> bytes:
     """The text of the default scope. Standard library only: the plan cache reads it before every run."""
-    return Path(__file__).with_name("default.yaml").read_bytes()
+    with open(os.path.join(os.path.dirname(__file__), "default.yaml"), "rb") as file:
+        return file.read()

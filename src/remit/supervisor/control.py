@@ -6,12 +6,12 @@ credentials: another user, or a process of the session itself, is refused, and t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import socket
 import struct
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from remit.kernel import proc
@@ -30,7 +30,7 @@ class ControlSocket:
     def __init__(
         self,
         selector: selectors.BaseSelector,
-        directory: Path,
+        directory: str,
         processes: ProcessTable,
         *,
         record: Callable[..., Any],
@@ -42,7 +42,7 @@ class ControlSocket:
         self._record = record
         self._received = received
         self._lost = lost
-        self._path = directory / CONTROL_SOCKET
+        self._path = f"{directory}/{CONTROL_SOCKET}"
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         # The directory's descriptor keeps the address short: sun_path holds 108 bytes.
         holder = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -57,7 +57,8 @@ class ControlSocket:
     def close(self) -> None:
         self._selector.unregister(self._socket)
         self._socket.close()
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path)
 
     def _accept(self, events: int) -> None:
         try:

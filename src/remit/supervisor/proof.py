@@ -10,7 +10,6 @@ import os
 import socket
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from remit.attempts import quick
@@ -52,7 +51,7 @@ class Proof:
         self._listener.bind("")
         self._listener.listen(8)
 
-    def request(self, evidence: Path, boundary: Boundary) -> Message:
+    def request(self, evidence: str, boundary: Boundary) -> Message:
         """What the zygote is asked."""
         outside = self._outsiders or Outside(
             tcp4=_closed_port(self._plan),
