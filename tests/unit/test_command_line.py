@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from remit.cli import main
@@ -36,3 +40,12 @@ def test_the_help_of_a_scope_command_has_examples(action: str, capsys: pytest.Ca
     text = capsys.readouterr().out
     assert f"  remit scope {action}" in text
     assert ".\n\n" in text
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", "from remit.cli import entry; entry()", "scope", "schema"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

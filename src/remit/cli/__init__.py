@@ -33,6 +33,7 @@ COMMANDS = {
 }
 
 _LONGEST_ERROR = 8000
+_READER_GONE = 141  # as a shell has it for SIGPIPE
 
 
 def entry() -> None:
@@ -40,8 +41,11 @@ def entry() -> None:
     # Objects made while importing are never garbage; looking for cycles among them is wasted time.
     gc.disable()
     status = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        status = _READER_GONE
     os._exit(status)
 
 
@@ -66,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader of our output went away (`remit report | head`); Python would complain again at shutdown.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return _READER_GONE
     except KeyboardInterrupt:
         return 130  # as a shell has it
 

@@ -7,12 +7,11 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from remit.boundary.host import find_host
 from remit.kernel import pidfd, raw, seccomp
 
-_USER, _MOUNT, _PID, _NET, _IPC = 0x10000000, 0x00020000, 0x20000000, 0x40000000, 0x08000000
+_USER, _MOUNT = 0x10000000, 0x00020000
 _ALLOW = bytes((6, 0, 0, 0, 0, 0, 0xFF, 0x7F))  # one instruction: return SECCOMP_RET_ALLOW
 
 
@@ -60,20 +59,9 @@ def find_abilities() -> list[Ability]:
                  "apt install libseccomp2"),
         _ability("user namespaces", namespaces, "walls of namespaces without root",
                  "no mount, process or network namespace without root", sandbox),
-        *(
-            _ability(f"{name} namespaces", _in_a_child(partial(raw.call, "unshare", _USER | flag)), brings,
-                     costs, sandbox)
-            for name, flag, brings, costs in (
-                ("mount", _MOUNT, "a part of a granted tree can be taken back",
-                 "gaps secret-inside-grant and protected-inside-grant stay open"),
-                ("process", _PID, "outsiders' processes can be hidden", "other processes' command lines are seen"),
-                ("network", _NET, "a loopback of the session's own", "the host's loopback is told from it by address"),
-                ("ipc", _IPC, "System V objects of the session's own", "System V objects are refused whole"),
-            )
-        ),
-        _ability("cgroup delegation", _cgroup(), "budgets that the kernel keeps",
-                 "CPU and memory of the whole tree are sampled once a second",
-                 "run beneath systemd-run --user --scope -p Delegate=yes"),
+        _ability("mount namespaces", _in_a_child(partial(raw.call, "unshare", _USER | _MOUNT)),
+                 "a part of a granted tree can be taken back",
+                 "gaps secret-inside-grant and protected-inside-grant stay open", sandbox),
     ]  # fmt: skip
     return found
 
@@ -131,16 +119,3 @@ def _load_libseccomp() -> str:
     except Exception as problem:
         return str(problem)
     return ""
-
-
-def _cgroup() -> str:
-    """A cgroup of version 2 that this user may divide."""
-    try:
-        own = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
-        (path,) = [line.removeprefix("0::") for line in own if line.startswith("0::")]
-    except (OSError, ValueError):
-        return "no cgroup of version 2"
-    place = Path("/sys/fs/cgroup") / path.lstrip("/")
-    if not os.access(place / "cgroup.procs", os.W_OK):
-        return f"{place} may not be written"
-    return "" if os.access(place / "cgroup.subtree_control", os.W_OK) else f"{place} may not be divided"
