@@ -10,6 +10,7 @@ import argparse
 import os
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="remit-bench-", dir=Path.home()) as directory:
         place = Path(directory)
         os.chdir(place)
+        shutil.copy(QUESTIONS, place)  # beneath the walls, only what lies in the workspace can be read
         # The interpreter's own directory first: its environment is then part of the default scope.
         os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         ways, missing = runners(place)
@@ -86,7 +88,7 @@ def _ratios(times: dict[str, list[float]], start_up: dict[str, float]) -> list[s
 
 
 def _latency(name: str, way: Runner) -> str:
-    nanoseconds = sorted(int(line) for line in _run(way([sys.executable, "-I", str(QUESTIONS), name])).split())
+    nanoseconds = sorted(int(line) for line in _run(way([sys.executable, "-I", QUESTIONS.name, name])).split())
     return f"{nanoseconds[len(nanoseconds) // 2] / 1000:.1f} / {nanoseconds[len(nanoseconds) * 99 // 100] / 1000:.1f}"
 
 
