@@ -15,6 +15,7 @@ from typing import Any
 from remit.evidence.writer import EvidenceWriter
 
 _LENGTH = struct.Struct("!I")
+RING_SECONDS = 0.005  # a verdict may come that much later
 _DRAIN_SECONDS = 20.0
 
 
@@ -26,13 +27,29 @@ class EnginePipe:
         self.output = output
         self.severities: list[str] = []
         self._data = bytearray()
+        self._rung_at = float("-inf")
+        self._owes_ring = False
         self._done = False
         self.lost = False
         os.set_blocking(doorbell, False)
         os.set_blocking(output, False)
 
-    def ring(self) -> None:
-        """Say that evidence was flushed. A full pipe already says so."""
+    def ring(self, *, at_once: bool = False) -> None:
+        """Say that evidence was flushed, or do so soon: each time wakes the engine, which takes CPU from the agent."""
+        self._owes_ring = True
+        if at_once:
+            self._rung_at = float("-inf")
+        self.ring_if_due()
+
+    def due_in(self) -> float:
+        """Seconds until the next ring is due; infinite when none is owed."""
+        return max(0.0, self._rung_at + RING_SECONDS - time.monotonic()) if self._owes_ring else float("inf")
+
+    def ring_if_due(self) -> None:
+        """A full pipe already says it."""
+        if self.due_in() > 0:
+            return
+        self._owes_ring, self._rung_at = False, time.monotonic()
         try:
             os.write(self.doorbell, b"\n")
         except (BlockingIOError, BrokenPipeError):

@@ -243,7 +243,7 @@ class Supervisor:
         self._end(Outcome(None, "remit", "the launcher died"))
 
     def _turn(self) -> None:
-        ready = self._selector.select(self._sampler.wait())
+        ready = self._selector.select(min(self._sampler.wait(), self._engine.due_in()))
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
             current = self._selector.get_map().get(key.fd)
@@ -256,6 +256,7 @@ class Supervisor:
         if self._writer.flush():
             self._engine.ring()
             self._notary.flushed(self._writer)
+        self._engine.ring_if_due()
         if not self._writer.full:
             self._losses.settle()
         elif self._plan.when_full == "end" and self._outcome is None:
@@ -376,7 +377,7 @@ class Supervisor:
             left_running=left,
         )
         self._writer.flush_all()
-        self._engine.ring()
+        self._engine.ring(at_once=True)
         self._engine.drain(self._writer)
         self.record("closed", findings=len(self._engine.severities))
         self._writer.flush()
