@@ -114,7 +114,7 @@ class Open(NamedTuple):
 
 
 class Change(NamedTuple):
-    """A name was made, removed, linked or renamed, or a file was truncated by its name; full sight only."""
+    """In full sight a name made, removed, linked or renamed, a file truncated by its name; metadata where refused."""
 
     n: int
     time: int

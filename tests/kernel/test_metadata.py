@@ -60,6 +60,6 @@ def test_what_changes_while_it_is_judged_leads_to_no_other_file(inside: Inside, 
     assert min(attempt.result["done"], attempt.result["refused"]) >= TRIES // 1000, attempt.result
     assert (readable / "file").stat().st_mode & 0o777 == 0o644
     assert (own / "file").stat().st_mode & 0o777 == 0o600
-    refused = attempt.refusals("change", operation="mode", wall="metadata", errno=errno.EPERM)
+    refused = attempt.refusals("change", operation="chmod", wall="metadata", errno=errno.EPERM)
     assert len(refused) == attempt.result["refused"]
     assert {record["path"] for record in refused} == {str(readable / "file")}

@@ -77,18 +77,21 @@ def test_what_the_scope_lacks_goes_on_and_is_told(stage: Stage, scope: Path, pee
     work = f"""
 set -e
 cat {key}; echo new > {other}/new; cat {other}/old; mv {other}/old {other}/moved; mkdir {other}/d; ./program
+chmod 640 {other}/new
 exec 3<>/dev/tcp/127.0.0.1/{peer}; cat <&3
 true | true | true | true
 """
     done = observed(stage, scope, work)
     assert (done.returncode, done.stdout) == (0, "key\nold\nran\nword\n"), done.stderr
     assert sorted(path.name for path in other.iterdir()) == ["d", "moved", "new"]
+    assert (other / "new").stat().st_mode & 0o777 == 0o640
     assert {
         ("open", str(key), "files.secrets"),
         ("open", f"{other}/new", "files.write"),
         ("open", f"{other}/old", "files.read"),
         ("rename", f"{other}/old -> {other}/moved", "files.write"),
         ("mkdir", f"{other}/d", "files.write"),
+        ("chmod", f"{other}/new", "files.write"),
         ("exec", str(program), "files.execute"),
         ("connect", f"127.0.0.1:{peer}", "network.connect"),
     } <= acts(stage)
@@ -125,6 +128,7 @@ def test_a_scope_is_enforced_unless_it_is_observed(stage: Stage, scope: Path) ->
 
 
 TAMPERING = {
+    "close the evidence": "chmod 000 EVIDENCE",
     "remove a segment": "rm -f EVIDENCE/segment-000001.jsonl",
     "cut a segment": ": > EVIDENCE/segment-000001.jsonl",
     "add a segment": "echo x > EVIDENCE/segment-000009.jsonl",

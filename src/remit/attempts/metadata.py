@@ -18,6 +18,9 @@ _MODE = 0o755
 # ioctl_fs(2): the requests that set a file's flags, for all of them and for one file system's.
 _SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820
 
+# What a change is called in records.
+_OPERATIONS = {"mode": "chmod", "owner": "chown", "times": "utime", "attribute": "setxattr"}
+
 Call = Callable[[str, bytes], object]  # the call's name, the file's path
 _BY_PATH: dict[str, dict[str, Call]] = {
     "mode": {
@@ -59,13 +62,13 @@ def _by_path(change: str, name: str, act: Call) -> Attempt:
         act(name, os.fsencode(f"{outside.directory}/file"))
 
     return Attempt(f"call-{name}", "metadata", f"change the {change} of a file outside", name, try_it,
-                   Witness("change", change))  # fmt: skip
+                   Witness("change", _OPERATIONS[change]))  # fmt: skip
 
 
 def _by_descriptor(change: str, name: str, act: Callable[[str, int], object]) -> Attempt:
     return Attempt(f"call-{name}", "metadata", f"change the {change} of a file that may only be read",
                    f"open, {name}", lambda outside: _with_file(outside, lambda file: act(name, file)),
-                   Witness("change", change))  # fmt: skip
+                   Witness("change", _OPERATIONS[change]))  # fmt: skip
 
 
 def _newer(name: str, act: Call) -> Attempt:

@@ -110,7 +110,7 @@ ATTEMPTS = (
     Attempt("evidence-add", "files", "plant something in the evidence", "mkdir", add_evidence, refusals=_LANDLOCK,
             gaps=_UNWALLED),
     Attempt("evidence-mode", "metadata", "close the evidence to its reader", "chmod", _close_evidence,
-            Witness("change", "mode")),
+            Witness("change", "chmod")),
     Attempt("control-connect", "unix-sockets", "steer the session by its control socket", "connect", steer,
             Witness("connect")),
     Attempt("control-replace", "files", "put another socket in its place", "unlink, rename, renameat2",

@@ -29,15 +29,15 @@ def _change(file: int, request: Message) -> Message:
     # Of a descriptor that only names a file (O_PATH), this is the file, and the link itself if it is one (proc(5)).
     place = f"/proc/self/fd/{file}"
     match request["change"]:
-        case "mode":
+        case "chmod":
             os.chmod(place, request["mode"])
-        case "owner":
+        case "chown":
             os.chown(place, *request["owner"])
-        case "times":
+        case "utime":
             times = request["times"]
             raw = None if times is None else bytes.fromhex(times)
             libc_call("utimensat", _AT_FDCWD, place.encode("ascii"), raw, 0, what="utimensat")
-        case "attribute":
+        case "setxattr":
             name = bytes.fromhex(request["name"])
             if request["value"] is None:
                 os.removexattr(place, name)

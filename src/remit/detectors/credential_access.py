@@ -88,7 +88,7 @@ class CredentialAccess:
                 continue
             if not event.refused and not event.observed and not self._is_declared(path):
                 continue  # granted, and nobody called it secret
-            word = event.operation if isinstance(event, Change) else "opened"
+            word = f"did {event.operation} on" if isinstance(event, Change) else "opened"
             yield from self._touch(event, path, word, secret, context)
             return
 

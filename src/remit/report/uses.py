@@ -130,7 +130,7 @@ def _uses_of(event: Event, new: bool, sockets: tuple[str, ...]) -> Iterator[Key]
                 yield "change", _directory(event.path), 0, event.refused
             else:
                 yield "write", event.path, 0, event.refused
-        case Change(operation="truncate"):
+        case Change(operation="truncate" | "chmod" | "chown" | "utime" | "setxattr"):
             yield "write", event.path, 0, event.refused
         case Change():
             yield "change", _directory(event.path), 0, event.refused

@@ -43,23 +43,23 @@ class _Call(NamedTuple):
 
 
 _CALLS = {
-    "chmod": _Call("mode", 1, path=0),
-    "fchmod": _Call("mode", 1, descriptor=0),
-    "fchmodat": _Call("mode", 2, path=1, directory=0),
-    "chown": _Call("owner", 1, path=0),
-    "lchown": _Call("owner", 1, path=0, follow=False),
-    "fchown": _Call("owner", 1, descriptor=0),
-    "fchownat": _Call("owner", 2, path=1, directory=0, flags=4),
-    "utime": _Call("times", 1, path=0),
-    "utimes": _Call("times", 1, path=0),
-    "futimesat": _Call("times", 2, path=1, directory=0),
-    "utimensat": _Call("times", 2, path=1, directory=0, flags=3),
-    "setxattr": _Call("attribute", 1, path=0),
-    "lsetxattr": _Call("attribute", 1, path=0, follow=False),
-    "fsetxattr": _Call("attribute", 1, descriptor=0),
-    "removexattr": _Call("attribute", 1, path=0),
-    "lremovexattr": _Call("attribute", 1, path=0, follow=False),
-    "fremovexattr": _Call("attribute", 1, descriptor=0),
+    "chmod": _Call("chmod", 1, path=0),
+    "fchmod": _Call("chmod", 1, descriptor=0),
+    "fchmodat": _Call("chmod", 2, path=1, directory=0),
+    "chown": _Call("chown", 1, path=0),
+    "lchown": _Call("chown", 1, path=0, follow=False),
+    "fchown": _Call("chown", 1, descriptor=0),
+    "fchownat": _Call("chown", 2, path=1, directory=0, flags=4),
+    "utime": _Call("utime", 1, path=0),
+    "utimes": _Call("utime", 1, path=0),
+    "futimesat": _Call("utime", 2, path=1, directory=0),
+    "utimensat": _Call("utime", 2, path=1, directory=0, flags=3),
+    "setxattr": _Call("setxattr", 1, path=0),
+    "lsetxattr": _Call("setxattr", 1, path=0, follow=False),
+    "fsetxattr": _Call("setxattr", 1, descriptor=0),
+    "removexattr": _Call("setxattr", 1, path=0),
+    "lremovexattr": _Call("setxattr", 1, path=0, follow=False),
+    "fremovexattr": _Call("setxattr", 1, descriptor=0),
 }
 NAMES = tuple(_CALLS)
 
@@ -146,7 +146,7 @@ def _asked(question: Question, call: _Call, flags: int) -> str | None:
     if call.path is None:
         return None
     address = question.arguments[call.path]
-    if address == 0 and call.change == "times" and call.directory is not None:
+    if address == 0 and call.change == "utime" and call.directory is not None:
         return None  # futimens(3)
     asked = os.fsdecode(proc.read_string(question.pid, address))
     if asked:
@@ -161,11 +161,11 @@ def _values(question: Question, name: str, first: int) -> Message:
     """What is to be set, read once. Raises OSError."""
     values = question.arguments[first:]
     match _CALLS[name].change:
-        case "mode":
+        case "chmod":
             return {"mode": values[0] & 0o7777}
-        case "owner":
+        case "chown":
             return {"owner": [_identity(values[0]), _identity(values[1])]}
-        case "times":
+        case "utime":
             return {"times": _times(question.pid, name, values[0])}
     attribute = _attribute_name(question.pid, values[0])
     if "remove" in name:
