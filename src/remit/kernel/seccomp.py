@@ -1,4 +1,4 @@
-"""seccomp user notification (seccomp_unotify(2)): install a filter, receive questions, send answers.
+"""seccomp user notification (seccomp_unotify(2)): install a filter, receive questions, send answers, give descriptors.
 
 Layouts and ioctl numbers are those of include/uapi/linux/seccomp.h; they have been stable since 5.0 and are the same on
 every 64-bit architecture.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import struct
 from typing import NamedTuple
 
@@ -25,7 +26,9 @@ RET_USER_NOTIF = 0x7FC00000
 NOTIF_RECV = 0xC0502100
 NOTIF_SEND = 0xC0182101
 NOTIF_ID_VALID = 0x40082102
+NOTIF_ADDFD = 0x40182103  # 5.9
 NOTIF_SET_FLAGS = 0x40082104  # 6.6
+ADDFD_FLAG_SEND = 2  # 5.14
 _SYNC_WAKE_UP = 1
 _RESPONSE_CONTINUE = 1
 
@@ -33,6 +36,7 @@ _RESPONSE_CONTINUE = 1
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _ID = struct.Struct("=Q")
+_ADDED = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, ours, theirs, its flags
 _BLANK = bytes(_NOTIFICATION.size)
 
 
@@ -118,6 +122,25 @@ def proceed(listener: int, question: Question) -> bool:
 def answer(listener: int, question: Question, *, value: int = 0, error: int = 0) -> bool:
     """Return `value`, or fail with errno `error`, without running the call; False when the caller is gone."""
     return _respond(listener, _RESPONSE.pack(question.id, value, -error, 0))
+
+
+def give(listener: int, question: Question, descriptor: int, *, close_on_exec: bool) -> bool:
+    """Answer with a duplicate of our descriptor, which the caller gets as the value of its call; False when it is gone.
+
+    Raises OSError when it cannot have it (EMFILE), or the kernel is older than 5.14; then there is no answer yet.
+    """
+    request = _ADDED.pack(question.id, ADDFD_FLAG_SEND, descriptor, 0, os.O_CLOEXEC if close_on_exec else 0)
+    while True:
+        try:
+            # Changeable, for only then does ioctl raise what the kernel says and return its value.
+            fcntl.ioctl(listener, NOTIF_ADDFD, bytearray(request))
+        except InterruptedError:
+            continue  # nothing was given, or the kernel would have said so
+        except OSError as problem:
+            if problem.errno in (errno.ENOENT, errno.ESRCH):
+                return False
+            raise
+        return True
 
 
 def _respond(listener: int, response: bytes) -> bool:

@@ -23,6 +23,7 @@ from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answer_sockets import SocketAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
@@ -32,6 +33,7 @@ from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.handlers import handlers
 from remit.supervisor.images import ExecStops
 from remit.supervisor.losses import Losses
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.paths import PathTable
@@ -104,10 +106,12 @@ class Supervisor:
         desk = Desk(plan, temporary_directory, self.processes, self.record, files)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
-        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
+        self._made = made = self._make_sockets() if plan.make_sockets else None
+        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid, made)
+        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond, made)
+        sockets = SocketAnswers(made, self._questions.give_descriptor)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        table, is_quiet = handlers(desk, self._network, sends, self._stops, self._seen)
+        table, is_quiet = handlers(desk, self._network, sends, sockets, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
@@ -145,6 +149,11 @@ class Supervisor:
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
         self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
+
+    def _make_sockets(self) -> MadeSockets:
+        made = MadeSockets(self._selector, lambda: self._responder.descendants())
+        self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
+        return made
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
@@ -262,6 +271,8 @@ class Supervisor:
     def _sample(self) -> None:
         if self._writer.full:
             self._writer.retry()
+        if self._made is not None:
+            self._made.sweep()
         reason = self._sampler.take()
         if reason is not None and self._outcome is None:
             self.kill(reason.by, ended_by=reason.ended_by)
