@@ -31,7 +31,8 @@ def serve(channel: socket.socket) -> None:
 
     A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
     socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
+    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}. A request to `make` one names family,
+    kind and protocol, and a socket comes with the reply.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -58,6 +59,9 @@ class _Deputy:
         if operation == "cancel":
             self._cancel(number)
             return
+        if operation == "make":
+            self._make(number, request)
+            return
         more = descriptors[1:]
         directory = more[0] if "path" in request else None
         try:
@@ -80,6 +84,15 @@ class _Deputy:
         close_promptly(connection.detach())
         _close(more)
         self._reply(number, outcome)
+
+    def _make(self, number: int, request: Message) -> None:
+        try:
+            made = socket.socket(request["family"], request["kind"], request["protocol"])
+        except OSError as problem:
+            self._reply(number, {"errno": problem.errno or errno.EIO})
+            return
+        with made:
+            self._reply(number, {"errno": 0, "descriptors": 1}, (made.fileno(),))
 
     def _bind(self, connection: socket.socket, directory: int | None, request: Message) -> Message:
         address = bytes.fromhex(request["address"])
@@ -165,9 +178,9 @@ class _Deputy:
                 except OSError:
                     pass  # not connected yet, or already over
 
-    def _reply(self, number: int, outcome: Message) -> None:
+    def _reply(self, number: int, outcome: Message, descriptors: tuple[int, ...] = ()) -> None:
         with self._lock:
-            send(self._channel, {"id": number, **outcome})
+            send(self._channel, {"id": number, **outcome}, descriptors)
 
 
 def _connect_path(connection: socket.socket, directory: int, request: Message, own: OwnSockets) -> Message:

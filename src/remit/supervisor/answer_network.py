@@ -54,7 +54,7 @@ class NetworkAnswers:
         self._datagrams = GrantTable(desk.plan.udp)
         self._may_be_udp = bool(desk.plan.udp) and made is None
         self._sends = sends
-        self.connections = Connections()
+        self.connections = Connections(made)
 
     def answer(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect, bind and listen. Nothing is done on a socket that cannot be taken: what it is is not known."""
@@ -66,25 +66,26 @@ class NetworkAnswers:
         try:
             return act(desk, process, question, name)
         except Spent:
-            return self._connected_before(process, question, name)
+            return Fail(errno.EINVAL)  # as the kernel says of a socket that is connected
         except NotTaken as problem:
             named = name != "listen"
             address = _address(question, *question.arguments[1:3])[0] if named else Address("other", "", 0)
             more = {"operation": name} if kind == "bind" else {}
             return self._refuse(kind, process, address, f"sockets-not-taken: {problem}", **more)
 
-    def _connected_before(self, process: Process, question: Question, name: str) -> Answer:
-        """What the kernel says of a socket that is connected; it is no more ours to act on."""
-        if name != "connect":
-            return Fail(errno.EINVAL)
-        address, _ = _address(question, *question.arguments[1:3])
-        if address.family == "unspecified":
-            return self._refuse("connect", process, address, "sockets-not-taken: no second life for a connected socket")
-        return Fail(errno.EISCONN)
-
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""
         address, raw = _address(question, question.arguments[1], question.arguments[2])
+        try:
+            return self._connect_to(desk, process, question, address, raw)
+        except Spent:
+            if address.family == "unspecified":
+                clause = "sockets-not-taken: a connected socket gets no second connection"
+                return self._refuse("connect", process, address, clause)
+            self._record("connect", process, address, errno.EISCONN, False, "", "")
+            return Fail(errno.EISCONN)
+
+    def _connect_to(self, desk: Desk, process: Process, question: Question, address: Address, raw: bytes) -> Answer:
         if self._made is not None:
             self._made.before_connect(address.port)
         if address.family in ("inet", "inet6"):
@@ -281,7 +282,7 @@ class NetworkAnswers:
             if taken and self._try_again(request, process, address, made, finish):
                 return
             if self._made is not None:
-                _let_go(self._made, made, operation or kind, address, error)
+                self._let_go(self._made, made, operation or kind, process, question, address, error)
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections.add(made, process, address)
             if outcome.get("refused"):
@@ -308,6 +309,28 @@ class NetworkAnswers:
         if again is not None:
             self._deputy.ask(request, (again,), process, finish)
         return again is not None
+
+    def _let_go(
+        self,
+        sockets: MadeSockets,
+        made: int,
+        operation: str,
+        process: Process,
+        question: Question,
+        address: Address,
+        error: int,
+    ) -> None:
+        """What was done on a socket that was made here decides how long it is held."""
+        place = f"/proc/{question.pid}/fd/{signed(question.arguments[0])}"
+        if operation == "bind" and not error:
+            sockets.bound(made, process.identity)
+        elif operation == "listen" and not error:
+            sockets.listening(made)
+        elif operation == "connect" and address.family != "unspecified":
+            if error in (0, errno.EISCONN):
+                sockets.connected(made, place)
+            elif error in (_EINPROGRESS, errno.EALREADY):
+                sockets.connecting(made, place)
 
     def _binds_elsewhere(self, kind: str, question: Question, address: Address, error: int) -> bool:
         """Whether a socket was made, while observing, where no grant lets a file be made."""
@@ -353,17 +376,6 @@ class NetworkAnswers:
             wall=wall,
             clause=clause,
         )
-
-
-def _let_go(sockets: MadeSockets, made: int, operation: str, address: Address, error: int) -> None:
-    """What was done on a socket that was made here decides how long it is held."""
-    if operation == "listen" and not error:
-        sockets.listening(made)
-    elif operation == "connect" and address.family != "unspecified":
-        if error in (0, errno.EISCONN):
-            sockets.connected(made)
-        elif error in (_EINPROGRESS, errno.EALREADY):
-            sockets.connecting(made)
 
 
 def _address(question: Question, pointer: int, length: int) -> tuple[Address, bytes]:

@@ -7,8 +7,10 @@ import socket
 from collections.abc import Callable
 
 from remit.kernel.seccomp import Question
+from remit.protocol import Message
 from remit.supervisor import nested
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
+from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process
 
@@ -35,14 +37,20 @@ _MADE_HERE = {
     *((socket.AF_UNIX, kind, socket.AF_UNIX) for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)),
 }
 
-Give = Callable[[Question, int, bool], None]
+Respond = Callable[[Question, int], None]
+Give = Callable[[Question, int, bool], int]
 
 
 class SocketAnswers:
-    """Answers socket and socketpair. `made`: where sockets are made here. `give` answers with a descriptor of ours."""
+    """Answers socket and socketpair. `made`: where sockets are made for the agent.
 
-    def __init__(self, made: MadeSockets | None, give: Give) -> None:
+    `respond` answers with an errno, `give` with a descriptor of ours; it returns an errno when that cannot be.
+    """
+
+    def __init__(self, deputy: DeputyClient, made: MadeSockets | None, respond: Respond, give: Give) -> None:
+        self._deputy = deputy
         self._made = made
+        self._respond = respond
         self._give = give
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -58,27 +66,45 @@ class SocketAnswers:
         elif name == "socket" and desk.plan.udp:
             allowed = allowed | _DATAGRAMS
         if wanted in allowed:
-            return self._make(desk, question, (family, kind, protocol)) if name == "socket" else Proceed()
+            return self._make(desk, process, question, (family, kind, protocol)) if name == "socket" else Proceed()
         granted = self._made is not None and desk.plan.udp and wanted in _DATAGRAMS
-        desk.record(
-            "flow",
-            process=process.identity,
-            operation="socket",
-            family=family,
-            type=kind & _SOCKET_KIND,
-            protocol=protocol,
-            errno=errno.EACCES,
-            refused=True,
-            wall="socket-kinds",
-            clause="sockets-not-taken: no datagrams" if granted else "network",
-        )
-        return Fail(errno.EACCES)
+        clause = "sockets-not-taken: no datagrams here, granted or not" if granted else "network"
+        return _refuse(desk, process, wanted, errno.EACCES, clause)
 
-    def _make(self, desk: Desk, question: Question, wanted: tuple[int, int, int]) -> Answer:
-        if self._made is None or nested.has_own_network(desk.plan.scope, question.pid):
+    def _make(self, desk: Desk, process: Process, question: Question, wanted: tuple[int, int, int]) -> Answer:
+        made = self._made
+        if made is None or nested.has_own_network(desk.plan.scope, question.pid):
             return Proceed()  # in a network of its own it is refused when it is used, for it was not made here
-        try:
-            self._give(question, self._made.make(*wanted), bool(wanted[1] & socket.SOCK_CLOEXEC))
-        except OSError as problem:
-            return Fail(problem.errno or errno.EIO)
+        family, kind, protocol = wanted
+        if made.full():
+            clause = f"sockets-not-taken: {made.most} sockets that are not connected"
+            return _refuse(desk, process, (family, kind & _SOCKET_KIND, protocol), errno.EMFILE, clause)
+
+        def finish(outcome: Message) -> None:
+            error = int(outcome["errno"])
+            if "given" in outcome:
+                made.add(outcome["given"])
+                error = self._give(question, outcome["given"], bool(kind & socket.SOCK_CLOEXEC))
+            if error:
+                self._respond(question, error)
+
+        # By the deputy, for some walls look at whose a socket is: abstract ones of outsiders are out of reach for it.
+        self._deputy.ask({"do": "make", "family": family, "kind": kind, "protocol": protocol}, (), process, finish)
         return Later()
+
+
+def _refuse(desk: Desk, process: Process, wanted: tuple[int, int, int], error: int, clause: str) -> Fail:
+    family, kind, protocol = wanted
+    desk.record(
+        "flow",
+        process=process.identity,
+        operation="socket",
+        family=family,
+        type=kind,
+        protocol=protocol,
+        errno=error,
+        refused=True,
+        wall="socket-kinds",
+        clause=clause,
+    )
+    return Fail(error)

@@ -106,10 +106,13 @@ class Supervisor:
         desk = Desk(plan, temporary_directory, self.processes, self.record, files)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        self._made = made = self._make_sockets() if plan.make_sockets else None
+        self._made = MadeSockets(self._selector, self._present)
+        made = self._made if plan.make_sockets else None
+        if made is not None:
+            self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
         sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid, made)
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond, made)
-        sockets = SocketAnswers(made, self._questions.give_descriptor)
+        sockets = SocketAnswers(self._deputy, made, self._questions.respond, self._questions.give_descriptor)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         table, is_quiet = handlers(desk, self._network, sends, sockets, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
@@ -122,7 +125,7 @@ class Supervisor:
             self._network.connections,
             self.masks,
             self.record,
-            self._responder.descendants,
+            self._present,
             observe=plan.observe,
         )
         self.steps = Steps(self.record, self.processes)
@@ -149,11 +152,6 @@ class Supervisor:
         self._register(boundary.listener, _QUESTION_PRIORITY, self._questions_ready)
         self._register(self._engine.output, _VERDICT_PRIORITY, self._engine_ready)
         self._register(self._notary.answers, _CHILD_PRIORITY, self._notary_ready)
-
-    def _make_sockets(self) -> MadeSockets:
-        made = MadeSockets(self._selector, lambda: self._responder.descendants())
-        self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
-        return made
 
     def record(self, kind: str, **members: Any) -> int:
         """Append one record; it is written at the end of this turn."""
@@ -250,7 +248,8 @@ class Supervisor:
         self._end(Outcome(None, "remit", "the launcher died"))
 
     def _turn(self) -> None:
-        ready = self._selector.select(self._sampler.wait())
+        ready = self._selector.select(min(self._sampler.wait(), self._made.wait()))
+        self._made.look()
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
             current = self._selector.get_map().get(key.fd)
@@ -271,8 +270,7 @@ class Supervisor:
     def _sample(self) -> None:
         if self._writer.full:
             self._writer.retry()
-        if self._made is not None:
-            self._made.sweep()
+        self._made.sweep()
         reason = self._sampler.take()
         if reason is not None and self._outcome is None:
             self.kill(reason.by, ended_by=reason.ended_by)
@@ -292,6 +290,7 @@ class Supervisor:
             self._end(Outcome(None, "remit", "the deputy died"))
 
     def _program_ended(self, number: int, status: int) -> None:
+        self._made.ended()
         self.requests.ended(number, status)
         if number == self._root:
             self._end(Outcome(status))
@@ -343,7 +342,11 @@ class Supervisor:
     def _process_ended(self, process: Process) -> None:
         self._stops.unread(process)
         self._deputy.caller_gone(process)
+        self._made.ended(process.identity)
         self.processes.forget(process)
+
+    def _present(self) -> set[int]:
+        return self._responder.descendants()
 
     def _register(self, descriptor: int, priority: int, ready: Any) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, Watch(priority, ready))

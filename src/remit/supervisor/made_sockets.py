@@ -1,6 +1,6 @@
-"""Sockets that the supervisor makes for the agent, where it could not take them: what is acted on is the agent's own.
+"""Sockets that are made for the agent, where they could not be taken from it: what is acted on is the agent's own.
 
-The agent gets a descriptor of a socket that was made here, and a duplicate stays until the socket is connected. So a
+The agent gets a descriptor of a socket that the deputy made, and a duplicate stays until the socket is connected. So a
 later connect, bind or listen finds again, by the inode, the very socket that the agent names, with its options and all
 its duplicates. A duplicate kept for longer would hold back the end of the agent's own close.
 """
@@ -14,41 +14,48 @@ import selectors
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
-from remit.kernel import proc
+from remit.kernel import proc, tcp_diag
 from remit.kernel.closing import close_promptly
+from remit.kernel.tcp_diag import Ends
 from remit.supervisor.connections import Watch
+from remit.supervisor.first_words import FirstWords
 
+_MOST = 4096
 _SPENT_MAX = 4096
+_INODE_BITS = 0xFFFFFFFF  # what the kernel tells of an inode's number
 _PRIORITY = 4
 
 
 class Spent(Exception):
-    """The socket was made here and is connected: nothing more can be done with it for the agent."""
+    """The socket was made for the agent and is connected: nothing more can be done with it."""
 
 
 class MadeSockets:
     """The sockets that were made, by inode. `present` tells every process of the session that is there."""
 
     def __init__(self, selector: selectors.BaseSelector, present: Callable[[], set[int]]) -> None:
-        self.most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4
+        self.most = min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         self._selector = selector
         self._present = present
         self._held: dict[int, int] = {}
+        self._bound: dict[int, str] = {}  # inode -> the process that bound it
         self._listening: dict[int, int] = {}  # inode -> port, 0 for a unix socket
         self._awaited: set[int] = set()  # inodes whose connect is under way
-        self._spent: dict[int, None] = {}
+        self._spent: dict[int, Ends | None] = {}
         self._not_before = 0.0
+        self._first_words = FirstWords(selector)
 
-    def make(self, family: int, kind: int, protocol: int) -> int:
-        """A new socket, which stays ours; raises OSError."""
-        if len(self._held) >= self.most and not self.sweep():
-            raise OSError(errno.EMFILE, "sockets held")
-        descriptor = socket.socket(family, kind, protocol).detach()
+    def full(self) -> bool:
+        """Whether no more can be held, though what nobody has any more was let go of."""
+        return len(self._held) >= self.most and not self.sweep()
+
+    def add(self, descriptor: int) -> None:
+        """Hold a new socket, which is ours from now on."""
         inode = os.fstat(descriptor).st_ino
         self._spent.pop(inode, None)  # of another life of this number
         self._held[inode] = descriptor
-        return descriptor
 
     def find(self, thread: int, number: int) -> int:
         """A duplicate of the socket that a thread's descriptor names, the caller's to close.
@@ -66,28 +73,52 @@ class MadeSockets:
             raise Spent
         descriptor = self.duplicate(inode)
         if descriptor is None:
-            raise PermissionError(errno.EPERM, "the socket was not made by the supervisor, or was connected long ago")
+            raise PermissionError(errno.EPERM, "it was not made here, or is long connected")
         return descriptor
 
     def duplicate(self, inode: int) -> int | None:
         """A duplicate of a socket that is held, the caller's to close."""
         return os.dup(self._held[inode]) if inode in self._held else None
 
-    def connected(self, inode: int) -> None:
-        """A socket is connected, so let go of it."""
+    def connected(self, inode: int, place: str) -> None:
+        """A socket is connected, so let go of it, but for its first words; the agent has it as `place` under /proc."""
         if inode not in self._held:
             return
-        self._drop(inode)
         if len(self._spent) >= _SPENT_MAX:
             del self._spent[next(iter(self._spent))]
-        self._spent[inode] = None
+        ends = self._spent[inode] = _ends(self._held[inode])
+        if ends is not None:
+            self._first_words.listen(inode, os.dup(self._held[inode]), place)
+        self._drop(inode)
 
-    def connecting(self, inode: int) -> None:
+    def connecting(self, inode: int, place: str) -> None:
         """A connect is under way: let go of the socket as soon as it is connected; one that failed may try again."""
         if inode in self._held and inode not in self._awaited:
             self._awaited.add(inode)
-            watch = Watch(_PRIORITY, lambda events: self._settled(inode))
+            watch = Watch(_PRIORITY, lambda events: self._settled(inode, place))
             self._selector.register(self._held[inode], selectors.EVENT_WRITE, watch)
+
+    def sample(self, inode: int) -> dict[str, Any] | None:
+        """What a connection has carried so far, and its first bytes, if any; None when it is over."""
+        said = self._first_words.heard(inode)
+        if inode in self._held:
+            return {"bytes_in": 0, "bytes_out": 0, "first_bytes": ""}
+        ends = self._spent.get(inode)
+        try:
+            found = tcp_diag.carried(ends) if ends is not None else None
+        except OSError:
+            found = tcp_diag.Carried(inode, 0, 0) if said else None
+        if found is None or found.inode != inode & _INODE_BITS:
+            return None
+        return {"bytes_in": found.received, "bytes_out": found.sent, "first_bytes": said}
+
+    def wait(self) -> float:
+        """Seconds until `look` has something to do."""
+        return self._first_words.wait()
+
+    def look(self) -> None:
+        """What is due every few moments."""
+        self._first_words.look()
 
     def listening(self, inode: int) -> None:
         """A socket listens now; it stays held, for whoever connects to it must be able to tell that it is ours."""
@@ -99,10 +130,23 @@ class MadeSockets:
         if port in self._listening.values():
             self.sweep()
 
-    def sweep(self) -> int:
-        """Let go of the sockets that nobody in the session has any more; how many. Never takes most of our time."""
+    def bound(self, inode: int, owner: str) -> None:
+        """A process has bound a socket."""
+        if inode in self._held:
+            self._bound[inode] = owner
+
+    def ended(self, owner: str | None = None) -> None:
+        """A process has ended, or a program and whatever it ran: the ports that it had are free."""
+        if self._bound if owner is None else owner in self._bound.values():
+            self.sweep(needed=True)
+
+    def sweep(self, *, needed: bool = False) -> int:
+        """Let go of the sockets that nobody in the session has any more; how many.
+
+        What is not `needed` never takes most of our time.
+        """
         began = time.monotonic()
-        if not self._held or began < self._not_before:
+        if not self._held or (began < self._not_before and not needed):
             return 0
         used = self._used()
         gone = [inode for inode in self._held if inode not in used]
@@ -112,10 +156,10 @@ class MadeSockets:
         self._not_before = ended + 3 * (ended - began)
         return len(gone)
 
-    def _settled(self, inode: int) -> None:
+    def _settled(self, inode: int, place: str) -> None:
         self._forget_watch(inode)
-        if is_connected(self._held[inode]):
-            self.connected(inode)
+        if _is_connected(self._held[inode]):
+            self.connected(inode, place)
 
     def _used(self) -> set[int]:
         """The inodes of every socket that a process of the session has. One that only travels (SCM_RIGHTS) is none."""
@@ -129,6 +173,7 @@ class MadeSockets:
 
     def _drop(self, inode: int) -> None:
         self._forget_watch(inode)
+        self._bound.pop(inode, None)
         self._listening.pop(inode, None)
         close_promptly(self._held.pop(inode))
 
@@ -138,7 +183,7 @@ class MadeSockets:
             self._selector.unregister(self._held[inode])
 
 
-def is_connected(descriptor: int) -> bool:
+def _is_connected(descriptor: int) -> bool:
     """Whether a socket has a peer. It leaves the agent's SO_ERROR alone."""
     holder = socket.socket(fileno=descriptor)
     try:
@@ -148,6 +193,17 @@ def is_connected(descriptor: int) -> bool:
     finally:
         holder.detach()
     return True
+
+
+def _ends(descriptor: int) -> Ends | None:
+    """The ends of a TCP connection; None for another socket, or one that is cut already."""
+    holder = socket.socket(fileno=descriptor)
+    try:
+        return tcp_diag.ends_of(holder) if holder.family in (socket.AF_INET, socket.AF_INET6) else None
+    except OSError:
+        return None
+    finally:
+        holder.detach()
 
 
 def _port(descriptor: int) -> int:
