@@ -20,7 +20,7 @@ from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answer_sends import SendAnswers
-from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, Return
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.flows import Connections
 from remit.supervisor.made_sockets import MadeSockets, Spent
@@ -78,12 +78,12 @@ class NetworkAnswers:
         address, raw = _address(question, question.arguments[1], question.arguments[2])
         try:
             return self._connect_to(desk, process, question, address, raw)
-        except Spent:
+        except Spent as problem:
             if address.family == "unspecified":
                 clause = "sockets-not-taken: a connected socket gets no second connection"
                 return self._refuse("connect", process, address, clause)
-            self._record("connect", process, address, errno.EISCONN, False, "", "")
-            return Fail(errno.EISCONN)
+            self._record("connect", process, address, problem.error, False, "", "")
+            return Fail(problem.error) if problem.error else Return(0)
 
     def _connect_to(self, desk: Desk, process: Process, question: Question, address: Address, raw: bytes) -> Answer:
         if self._made is not None:
@@ -325,7 +325,7 @@ class NetworkAnswers:
         if operation == "bind" and not error:
             sockets.bound(made, process.identity)
         elif operation == "listen" and not error:
-            sockets.listening(made)
+            sockets.listening(made, place)
         elif operation == "connect" and address.family != "unspecified":
             if error in (0, errno.EISCONN):
                 sockets.connected(made, place)

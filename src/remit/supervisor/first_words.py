@@ -65,7 +65,7 @@ class FirstWords:
             return
         self._due = now + _LOOK_SECONDS
         for inode, (_, place, until) in list(self._listened.items()):
-            if now > until or not _is_there(place, inode):
+            if now > until or not is_there(place, inode):
                 self._leave(inode)
 
     def _hear(self, inode: int) -> None:
@@ -84,7 +84,8 @@ class FirstWords:
         close_promptly(descriptor)
 
 
-def _is_there(place: str, inode: int) -> bool:
+def is_there(place: str, inode: int) -> bool:
+    """Whether a descriptor under /proc is this socket."""
     try:
         return proc.read_link(place) == f"socket:[{inode}]"
     except OSError:

@@ -20,16 +20,24 @@ from remit.kernel import proc, tcp_diag
 from remit.kernel.closing import close_promptly
 from remit.kernel.tcp_diag import Ends
 from remit.supervisor.connections import Watch
-from remit.supervisor.first_words import FirstWords
+from remit.supervisor.first_words import FirstWords, is_there
 
 _MOST = 4096
 _SPENT_MAX = 4096
 _INODE_BITS = 0xFFFFFFFF  # what the kernel tells of an inode's number
 _PRIORITY = 4
+_SHARE, _SPARE_MOST = 0.2, 0.2  # of the time, and seconds saved up, to look for what may be let go of
 
 
 class Spent(Exception):
-    """The socket was made for the agent and is connected: nothing more can be done with it."""
+    """The socket was made for the agent and is connected: nothing more can be done with it.
+
+    `error` is what connect says: 0 for once when it was told that the connect was under way.
+    """
+
+    def __init__(self, error: int) -> None:
+        super().__init__()
+        self.error = error
 
 
 class MadeSockets:
@@ -41,10 +49,12 @@ class MadeSockets:
         self._present = present
         self._held: dict[int, int] = {}
         self._bound: dict[int, str] = {}  # inode -> the process that bound it
-        self._listening: dict[int, int] = {}  # inode -> port, 0 for a unix socket
+        self._listening: dict[int, tuple[int, str]] = {}  # inode -> port, 0 for a unix socket, and where it was
         self._awaited: set[int] = set()  # inodes whose connect is under way
         self._spent: dict[int, Ends | None] = {}
-        self._not_before = 0.0
+        self._spare = _SPARE_MOST  # seconds
+        self._swept = time.monotonic()
+        self._untold: set[int] = set()  # connected, and the agent has not asked again
         self._first_words = FirstWords(selector)
 
     def full(self) -> bool:
@@ -55,6 +65,7 @@ class MadeSockets:
         """Hold a new socket, which is ours from now on."""
         inode = os.fstat(descriptor).st_ino
         self._spent.pop(inode, None)  # of another life of this number
+        self._untold.discard(inode)
         self._held[inode] = descriptor
 
     def find(self, thread: int, number: int) -> int:
@@ -70,7 +81,9 @@ class MadeSockets:
             raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
         inode = int(target[8:-1])
         if inode in self._spent:
-            raise Spent
+            error = 0 if inode in self._untold else errno.EISCONN
+            self._untold.discard(inode)
+            raise Spent(error)
         descriptor = self.duplicate(inode)
         if descriptor is None:
             raise PermissionError(errno.EPERM, "it was not made here, or is long connected")
@@ -85,7 +98,9 @@ class MadeSockets:
         if inode not in self._held:
             return
         if len(self._spent) >= _SPENT_MAX:
-            del self._spent[next(iter(self._spent))]
+            oldest = next(iter(self._spent))
+            del self._spent[oldest]
+            self._untold.discard(oldest)
         ends = self._spent[inode] = _ends(self._held[inode])
         if ends is not None:
             self._first_words.listen(inode, os.dup(self._held[inode]), place)
@@ -120,14 +135,14 @@ class MadeSockets:
         """What is due every few moments."""
         self._first_words.look()
 
-    def listening(self, inode: int) -> None:
+    def listening(self, inode: int, place: str) -> None:
         """A socket listens now; it stays held, for whoever connects to it must be able to tell that it is ours."""
         if inode in self._held:
-            self._listening[inode] = _port(self._held[inode])
+            self._listening[inode] = _port(self._held[inode]), place
 
     def before_connect(self, port: int) -> None:
         """Somebody connects to this port, 0 for a path: a listener that the agent has closed must not answer."""
-        if port in self._listening.values():
+        if any(port == its and not is_there(place, inode) for inode, (its, place) in self._listening.items()):
             self.sweep()
 
     def bound(self, inode: int, owner: str) -> None:
@@ -143,22 +158,24 @@ class MadeSockets:
     def sweep(self, *, needed: bool = False) -> int:
         """Let go of the sockets that nobody in the session has any more; how many.
 
-        What is not `needed` never takes most of our time.
+        What is not `needed` takes a share of our time at most, whatever the agent does.
         """
         began = time.monotonic()
-        if not self._held or (began < self._not_before and not needed):
+        self._spare = min(_SPARE_MOST, self._spare + (began - self._swept) * _SHARE)
+        self._swept = began
+        if not self._held or (self._spare <= 0 and not needed):
             return 0
         used = self._used()
         gone = [inode for inode in self._held if inode not in used]
         for inode in gone:
             self._drop(inode)
-        ended = time.monotonic()
-        self._not_before = ended + 3 * (ended - began)
+        self._spare -= time.monotonic() - began
         return len(gone)
 
     def _settled(self, inode: int, place: str) -> None:
         self._forget_watch(inode)
         if _is_connected(self._held[inode]):
+            self._untold.add(inode)
             self.connected(inode, place)
 
     def _used(self) -> set[int]:
