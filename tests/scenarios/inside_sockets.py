@@ -124,8 +124,9 @@ def programs(port: str) -> dict[str, Any]:
     """What real programs use."""
 
     async def talk() -> int:
-        server = await asyncio.start_server(lambda reader, writer: writer.close(), ["127.0.0.1", "::1"], 0)
-        own = server.sockets[0].getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as first:
+            own = first.getsockname()[1]
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), ["127.0.0.1", "::1"], own)
         reader, writer = await asyncio.open_connection("127.0.0.1", own)
         ended = await reader.read()
         writer.close()

@@ -32,7 +32,6 @@ CONSTANTS = {
     "SECCOMP_IOCTL_NOTIF_SEND": seccomp.NOTIF_SEND,
     "SECCOMP_IOCTL_NOTIF_ID_VALID": seccomp.NOTIF_ID_VALID,
     "SECCOMP_IOCTL_NOTIF_ADDFD": seccomp.NOTIF_ADDFD,
-    "SECCOMP_ADDFD_FLAG_SEND": seccomp.ADDFD_FLAG_SEND,
     "sizeof(struct seccomp_notif_addfd)": seccomp._ADDED.size,
     "SECCOMP_RET_USER_NOTIF": seccomp.RET_USER_NOTIF,
     "sizeof(struct seccomp_notif)": seccomp._NOTIFICATION.size,

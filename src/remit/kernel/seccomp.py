@@ -28,7 +28,6 @@ NOTIF_SEND = 0xC0182101
 NOTIF_ID_VALID = 0x40082102
 NOTIF_ADDFD = 0x40182103  # 5.9
 NOTIF_SET_FLAGS = 0x40082104  # 6.6
-ADDFD_FLAG_SEND = 2  # 5.14
 _SYNC_WAKE_UP = 1
 _RESPONSE_CONTINUE = 1
 
@@ -124,23 +123,17 @@ def answer(listener: int, question: Question, *, value: int = 0, error: int = 0)
     return _respond(listener, _RESPONSE.pack(question.id, value, -error, 0))
 
 
-def give(listener: int, question: Question, descriptor: int, *, close_on_exec: bool) -> bool:
-    """Answer with a duplicate of our descriptor, which the caller gets as the value of its call; False when it is gone.
+def add_descriptor(listener: int, identity: int, descriptor: int, *, close_on_exec: bool) -> int:
+    """Give the caller of a question a duplicate of our descriptor, before it is answered; the number that it has there.
 
-    Raises OSError when it cannot have it (EMFILE), or the kernel is older than 5.14; then there is no answer yet.
+    Waits until the caller has taken it, and a starved one may not soon. Raises OSError: InterruptedError when a signal
+    came first, and then it has none; ENOENT when the caller is gone; EMFILE when it can have no more.
     """
-    request = _ADDED.pack(question.id, ADDFD_FLAG_SEND, descriptor, 0, os.O_CLOEXEC if close_on_exec else 0)
-    while True:
-        try:
-            # Changeable, for only then does ioctl raise what the kernel says and return its value.
-            fcntl.ioctl(listener, NOTIF_ADDFD, bytearray(request))
-        except InterruptedError:
-            continue  # nothing was given, or the kernel would have said so
-        except OSError as problem:
-            if problem.errno in (errno.ENOENT, errno.ESRCH):
-                return False
-            raise
-        return True
+    request = _ADDED.pack(identity, 0, descriptor, 0, os.O_CLOEXEC if close_on_exec else 0)
+    # Changeable, for only then does ioctl return what the kernel does. Not in one step with the answer (FLAG_SEND), for
+    # that cannot be tried again after a signal.
+    number: int = fcntl.ioctl(listener, NOTIF_ADDFD, bytearray(request))
+    return number
 
 
 def _respond(listener: int, response: bytes) -> bool:

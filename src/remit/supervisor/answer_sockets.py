@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 
@@ -37,21 +38,20 @@ _MADE_HERE = {
     *((socket.AF_UNIX, kind, socket.AF_UNIX) for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)),
 }
 
-Respond = Callable[[Question, int], None]
-Give = Callable[[Question, int, bool], int]
+Respond = Callable[[Question, int, int], None]
 
 
 class SocketAnswers:
-    """Answers socket and socketpair. `made`: where sockets are made for the agent.
+    """Answers socket and socketpair. `made`: where sockets are made for the agent, `listener`: whence questions come.
 
-    `respond` answers with an errno, `give` with a descriptor of ours; it returns an errno when that cannot be.
+    `respond` answers a question with a value and an errno, later.
     """
 
-    def __init__(self, deputy: DeputyClient, made: MadeSockets | None, respond: Respond, give: Give) -> None:
+    def __init__(self, deputy: DeputyClient, made: MadeSockets | None, listener: int, respond: Respond) -> None:
         self._deputy = deputy
         self._made = made
+        self._listener = listener
         self._respond = respond
-        self._give = give
 
     def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """What the filter does not let through by itself, because it is not allowed or to be made here.
@@ -81,15 +81,15 @@ class SocketAnswers:
             return _refuse(desk, process, (family, kind & _SOCKET_KIND, protocol), errno.EMFILE, clause)
 
         def finish(outcome: Message) -> None:
-            error = int(outcome["errno"])
+            made.awaited -= 1
             if "given" in outcome:
                 made.add(outcome["given"])
-                error = self._give(question, outcome["given"], bool(kind & socket.SOCK_CLOEXEC))
-            if error:
-                self._respond(question, error)
+            self._respond(question, int(outcome.get("place", 0)), int(outcome["errno"]))
 
-        # By the deputy, for some walls look at whose a socket is: abstract ones of outsiders are out of reach for it.
-        self._deputy.ask({"do": "make", "family": family, "kind": kind, "protocol": protocol}, (), process, finish)
+        made.awaited += 1
+        # By the deputy: some walls look at whose a socket is, and a thread that never runs must not keep us waiting.
+        request: Message = {"do": "make", "family": family, "kind": kind, "protocol": protocol, "question": question.id}
+        self._deputy.ask(request, (os.dup(self._listener),), process, finish)
         return Later()
 
 

@@ -61,7 +61,7 @@ class DeputyClient:
             while alive and self._more.poll(0):
                 alive = self._receiver.read()
             while (outcome := self._receiver.next()) is not None:
-                if "descriptors" in outcome:
+                if outcome.get("descriptors"):
                     (outcome["given"],) = self._receiver.take_descriptors(1)
                 waiting = self._waiting.pop(int(outcome["id"]), None)
                 if waiting is not None:

@@ -19,7 +19,7 @@ from remit.supervisor.connections import Watch
 
 PEEK_BYTES = 256
 _PRIORITY = 4
-_MOST = 64
+_MOST = 32
 _SECONDS = 3.0
 _LOOK_SECONDS = 0.05  # the longest that a close is held back
 _MANY = 4096

@@ -112,7 +112,7 @@ class Supervisor:
             self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
         sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid, made)
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond, made)
-        sockets = SocketAnswers(self._deputy, made, self._questions.respond, self._questions.give_descriptor)
+        sockets = SocketAnswers(self._deputy, made, boundary.listener, self._questions.give)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         table, is_quiet = handlers(desk, self._network, sends, sockets, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)

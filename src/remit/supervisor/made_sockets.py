@@ -45,21 +45,23 @@ class MadeSockets:
 
     def __init__(self, selector: selectors.BaseSelector, present: Callable[[], set[int]]) -> None:
         self.most = min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+        self.awaited = 0  # asked for, and on their way
         self._selector = selector
         self._present = present
         self._held: dict[int, int] = {}
         self._bound: dict[int, str] = {}  # inode -> the process that bound it
         self._listening: dict[int, tuple[int, str]] = {}  # inode -> port, 0 for a unix socket, and where it was
-        self._awaited: set[int] = set()  # inodes whose connect is under way
+        self._connecting: set[int] = set()  # inodes whose connect is under way
         self._spent: dict[int, Ends | None] = {}
         self._spare = _SPARE_MOST  # seconds
         self._swept = time.monotonic()
+        self._worthwhile = True  # the last look found many
         self._untold: set[int] = set()  # connected, and the agent has not asked again
         self._first_words = FirstWords(selector)
 
     def full(self) -> bool:
         """Whether no more can be held, though what nobody has any more was let go of."""
-        return len(self._held) >= self.most and not self.sweep()
+        return len(self._held) + self.awaited >= self.most and not self.sweep(needed=self._worthwhile)
 
     def add(self, descriptor: int) -> None:
         """Hold a new socket, which is ours from now on."""
@@ -108,8 +110,8 @@ class MadeSockets:
 
     def connecting(self, inode: int, place: str) -> None:
         """A connect is under way: let go of the socket as soon as it is connected; one that failed may try again."""
-        if inode in self._held and inode not in self._awaited:
-            self._awaited.add(inode)
+        if inode in self._held and inode not in self._connecting:
+            self._connecting.add(inode)
             watch = Watch(_PRIORITY, lambda events: self._settled(inode, place))
             self._selector.register(self._held[inode], selectors.EVENT_WRITE, watch)
 
@@ -169,7 +171,8 @@ class MadeSockets:
         gone = [inode for inode in self._held if inode not in used]
         for inode in gone:
             self._drop(inode)
-        self._spare -= time.monotonic() - began
+        self._worthwhile = len(gone) > self.most // 4
+        self._spare = max(-_SPARE_MOST, self._spare - (time.monotonic() - began))
         return len(gone)
 
     def _settled(self, inode: int, place: str) -> None:
@@ -195,8 +198,8 @@ class MadeSockets:
         close_promptly(self._held.pop(inode))
 
     def _forget_watch(self, inode: int) -> None:
-        if inode in self._awaited:
-            self._awaited.discard(inode)
+        if inode in self._connecting:
+            self._connecting.discard(inode)
             self._selector.unregister(self._held[inode])
 
 

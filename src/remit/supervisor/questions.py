@@ -76,14 +76,6 @@ class Questions:
         """Answer later: the value that the call returns, or errno."""
         seccomp.answer(self.listener, question, value=value, error=error)
 
-    def give_descriptor(self, question: Question, descriptor: int, close_on_exec: bool) -> int:
-        """Answer later with a duplicate of a descriptor of ours; an errno when there is no answer yet."""
-        try:
-            seccomp.give(self.listener, question, descriptor, close_on_exec=close_on_exec)
-        except OSError as problem:
-            return problem.errno or errno.EIO
-        return 0
-
     def _serve_one(self, question: Question) -> Process | None:
         """Answer one question. Returns its process if that one's program has now asked more than its allowance."""
         name = NAMES.get(question.number, str(question.number))
