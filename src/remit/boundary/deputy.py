@@ -24,6 +24,7 @@ from remit.kernel.seccomp import add_descriptor
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 WORKERS_MAX = 16
+GIVERS_MAX = 64  # besides these, for who is slow to take a socket that was made
 _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 
 
@@ -137,7 +138,10 @@ class _Deputy:
 
     def _start(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         with self._lock:
-            full = len(self._working) >= WORKERS_MAX
+            if request["do"] == "make":
+                full = len(self._giving) >= GIVERS_MAX
+            else:
+                full = len(self._working) - len(self._giving) >= WORKERS_MAX
             if not full:
                 self._working[number] = connection
                 if request["do"] == "send":

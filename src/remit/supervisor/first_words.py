@@ -21,7 +21,7 @@ PEEK_BYTES = 256
 _PRIORITY = 4
 _MOST = 32
 _SECONDS = 3.0
-_LOOK_SECONDS = 0.05  # the longest that a close is held back
+_LOOK_SECONDS = 0.01  # the longest that a close is held back
 _MANY = 4096
 
 
@@ -58,10 +58,10 @@ class FirstWords:
         """Seconds until `look` has something to do."""
         return max(0.0, self._due - time.monotonic()) if self._listened else _SECONDS
 
-    def look(self) -> None:
+    def look(self, *, at_once: bool = False) -> None:
         """Leave the connections that the agent has closed, and those that have been silent for long."""
         now = time.monotonic()
-        if not self._listened or now < self._due:
+        if not self._listened or (now < self._due and not at_once):
             return
         self._due = now + _LOOK_SECONDS
         for inode, (_, place, until) in list(self._listened.items()):

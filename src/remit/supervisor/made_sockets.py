@@ -153,7 +153,8 @@ class MadeSockets:
             self._bound[inode] = owner
 
     def ended(self, owner: str | None = None) -> None:
-        """A process has ended, or a program and whatever it ran: the ports that it had are free."""
+        """A process has ended, or a program and whatever it ran: what it had is closed."""
+        self._first_words.look(at_once=True)
         if self._bound if owner is None else owner in self._bound.values():
             self.sweep(needed=True)
 
