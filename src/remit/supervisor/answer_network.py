@@ -82,7 +82,8 @@ class NetworkAnswers:
             if address.family == "unspecified":
                 clause = "sockets-not-taken: a connected socket gets no second connection"
                 return self._refuse("connect", process, address, clause)
-            self._record("connect", process, address, problem.error, False, "", "")
+            # Nothing is connected by this call, whatever it names and whatever it is told.
+            self._record("connect", process, address, errno.EISCONN, False, "", "")
             return Fail(problem.error) if problem.error else Return(0)
 
     def _connect_to(self, desk: Desk, process: Process, question: Question, address: Address, raw: bytes) -> Answer:
