@@ -112,6 +112,7 @@ class Plan(NamedTuple):
     observe: bool = False  # what no grant covers is recorded and let through, where some scope could grant it
     outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
     hidden: tuple[str, ...] = ()  # those that no scope lets it read
+    make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
 
 
 def plan_to_json(plan: Plan) -> bytes:

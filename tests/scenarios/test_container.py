@@ -85,15 +85,20 @@ print(json.dumps(said))
     is_sound(stage.evidence())
 
 
-def test_a_granted_connect_is_refused_with_the_reason(stage: Stage) -> None:
+def test_an_accepted_socket_is_not_ours_to_connect_and_the_refusal_says_why(stage: Stage) -> None:
     scope = stage.root / "scope.yaml"
     scope.write_text(
         "remit: 1\ntask: t\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n"
-        "network: {connect: [{cidr: 127.0.0.1, port: 9}]}\n"
+        "network: {connect: [{cidr: self, port: 1024-65535}], listen: [{cidr: self, port: 0-65535}]}\n"
     )
-    code = "import socket; socket.create_connection(('127.0.0.1', 9))"
+    code = """
+import socket
+server = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(server.getsockname())
+server.accept()[0].connect(server.getsockname())
+"""
     done = contained(stage, sys.executable, "-c", code, scope=scope)
     assert done.returncode == 1
     assert "PermissionError" in done.stderr
     (refused,) = [record for record in records(stage.evidence()) if record.get("refused")]
-    assert "pidfd_getfd" in refused["clause"]
+    assert refused["clause"].startswith("sockets-not-taken")

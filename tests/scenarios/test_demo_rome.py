@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,21 @@ import pytest
 
 pytest.importorskip("asyncssh", reason="the demo's SSH server needs asyncssh")
 
+OUTER = Path(__file__).with_name("outer_filter.py")
 HONEST = ["call_01", "call_02", "call_03", "call_07"]
 
 
-def demo(*options: str, state: Path) -> tuple[int, str]:
+def demo(*options: str, state: Path, before: tuple[str, ...] = ()) -> tuple[int, str]:
     """Run the command as a person does, with evidence in a state folder of the test's own."""
-    command = [sys.executable, "-c", "from remit.cli import main; raise SystemExit(main())", "demo", "rome", *options]
+    command = [
+        *before,
+        sys.executable,
+        "-c",
+        "from remit.cli import main; raise SystemExit(main())",
+        "demo",
+        "rome",
+        *options,
+    ]
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(state), "XDG_STATE_HOME": str(state)}
     done = subprocess.run(
         command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
@@ -26,8 +36,8 @@ def demo(*options: str, state: Path) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def demo_json(*options: str, state: Path) -> tuple[int, dict[str, Any]]:
-    status, output = demo("--json", *options, state=state)
+def demo_json(*options: str, state: Path, before: tuple[str, ...] = ()) -> tuple[int, dict[str, Any]]:
+    status, output = demo("--json", *options, state=state, before=before)
     result: dict[str, Any] = json.loads(output)
     return status, result
 
@@ -63,6 +73,14 @@ def test_guarded_every_attempt_is_stopped_and_charged_to_its_step(tmp_path: Path
     assert result["outside"]["ssh_connections"] == result["outside"]["pool_connections"] == 0
     assert (Path(result["workspace"]) / "RESULT.md").is_file()
     assert result["took_seconds"] < 10
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the outer filter is written for x86-64")
+def test_in_a_stock_container_the_granted_story_ends_the_same(tmp_path: Path) -> None:
+    status, result = demo_json("--granted", state=tmp_path, before=(sys.executable, str(OUTER)))
+    assert failures(result) == []
+    assert status == 0
+    assert {finding["verdict"] for finding in result["findings"]} == {"kill"}
 
 
 def test_granted_the_tunnel_and_the_miner_are_recognised_and_ended_by_verdict(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from remit.boundary.compile import compile_scope
+from remit.boundary.filters import compile_filter
 from remit.boundary.host import Host, find_host, host_from_json, host_to_json
 from remit.errors import BoundaryError, ScopeError
 from remit.plan import Plan, plan_from_json, plan_to_json
@@ -167,6 +168,16 @@ def test_the_workspace_is_no_home(home: Path, where: str) -> None:
 def test_the_workspace_is_no_place_that_sessions_share(home: Path, where: str) -> None:
     with pytest.raises(ScopeError, match="where others keep theirs"):
         compiled(home, workspace=Path(where))
+
+
+def test_where_no_socket_can_be_taken_each_is_made_and_none_for_datagrams(home: Path) -> None:
+    text = "use: [base]\nnetwork: {udp: [{cidr: 192.0.2.1, port: 53}]}"
+    container = HOST._replace(take_descriptors=False)
+    plan = compiled(home, text, host=container)
+    assert plan.make_sockets
+    assert "sockets-not-taken" in gaps(plan)
+    assert plan.seccomp == compile_filter("x86_64", make_sockets=True)
+    assert not compiled(home, text).make_sockets
 
 
 def test_a_missing_read_grant_is_a_sight_gap(home: Path) -> None:

@@ -165,6 +165,17 @@ def test_where_udp_is_granted_every_send_behind_a_pointer_asks(dirt: int) -> Non
     assert verdict(datagrams, number("sendto"), (3, 0x1000, 9, 0x4000 | dirt, 0, 0), "x86_64") == ALLOW
 
 
+@pytest.mark.parametrize("machine", filters.MACHINES)
+def test_where_sockets_are_made_for_the_agent_every_socket_asks(machine: str) -> None:
+    made = decode(base64.b64decode(filters.compile_filter(machine, make_sockets=True)))
+    for family, kind, dirt in itertools.product(range(20), (1, 2, 5, 0x80801), GARBAGE):
+        for protocol in (0, 6, 17):
+            arguments = (family | dirt, kind | dirt, protocol | dirt)
+            assert verdict(made, number("socket", machine), arguments, machine) == NOTIFY
+    for name in ("read", "accept4", "sendmsg", "getsockopt"):
+        assert verdict(made, number(name, machine), (3, 0x1000, 0, 0), machine) == ALLOW
+
+
 @pytest.mark.parametrize("dirt", GARBAGE)
 def test_no_option_is_set_that_routes_packets_elsewhere(dirt: int) -> None:
     for level, option in ((0, 4), (41, 5), (41, 6), (41, 57)):

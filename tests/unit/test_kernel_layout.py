@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from remit.kernel import landlock, libc, ptrace, seccomp
+from remit.kernel import landlock, libc, ptrace, seccomp, tcp_diag
 from remit.kernel.syscalls import NUMBERS
-from remit.supervisor import flows
 
 pytestmark = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: apt install gcc")
 
@@ -24,6 +23,7 @@ INCLUDES = (
     "linux/landlock.h",
     "linux/seccomp.h",
     "linux/tcp.h",
+    "linux/inet_diag.h",
     "sched.h",
 )
 
@@ -31,6 +31,8 @@ CONSTANTS = {
     "SECCOMP_IOCTL_NOTIF_RECV": seccomp.NOTIF_RECV,
     "SECCOMP_IOCTL_NOTIF_SEND": seccomp.NOTIF_SEND,
     "SECCOMP_IOCTL_NOTIF_ID_VALID": seccomp.NOTIF_ID_VALID,
+    "SECCOMP_IOCTL_NOTIF_ADDFD": seccomp.NOTIF_ADDFD,
+    "sizeof(struct seccomp_notif_addfd)": seccomp._ADDED.size,
     "SECCOMP_RET_USER_NOTIF": seccomp.RET_USER_NOTIF,
     "sizeof(struct seccomp_notif)": seccomp._NOTIFICATION.size,
     "sizeof(struct seccomp_notif_resp)": seccomp._RESPONSE.size,
@@ -62,8 +64,11 @@ CONSTANTS = {
     "PTRACE_O_TRACEEXEC": ptrace._OPTION_TRACE_EXEC,
     "PTRACE_O_EXITKILL": ptrace._OPTION_EXIT_KILL,
     "PTRACE_EVENT_EXEC": ptrace.EVENT_EXEC,
-    "offsetof(struct tcp_info, tcpi_bytes_acked)": flows._BYTES_ACKED_OFFSET,
-    "offsetof(struct tcp_info, tcpi_bytes_received)": flows._BYTES_ACKED_OFFSET + 8,
+    "sizeof(struct inet_diag_req_v2)": tcp_diag._REQUEST.size + tcp_diag._SOCKET.size,
+    "sizeof(struct inet_diag_msg)": tcp_diag._ANSWER_SIZE,
+    "offsetof(struct inet_diag_msg, idiag_inode)": tcp_diag._INODE_OFFSET,
+    "offsetof(struct tcp_info, tcpi_bytes_acked)": tcp_diag.BYTES_ACKED_OFFSET,
+    "offsetof(struct tcp_info, tcpi_bytes_received)": tcp_diag.BYTES_ACKED_OFFSET + 8,
 }
 
 

@@ -103,7 +103,12 @@ def compile_scope(
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine, filters.SIGHTS[sight], datagrams=bool(scope.network.udp)),
+        seccomp=filters.compile_filter(
+            host.machine,
+            filters.SIGHTS[sight],
+            datagrams=bool(scope.network.udp) and host.take_descriptors,
+            make_sockets=not host.take_descriptors,
+        ),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits, masks, observe=observe),
         gaps=find_gaps(host, files, masks, accepted, sight=sight),
@@ -112,6 +117,7 @@ def compile_scope(
         observe=observe,
         outside=_places(outside),
         hidden=_places(hidden or {}),
+        make_sockets=not host.take_descriptors,
     )
 
 

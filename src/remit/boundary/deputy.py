@@ -19,11 +19,13 @@ from remit.boundary.metadata import change_metadata
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.boundary.sends import send_messages
-from remit.kernel.closing import close_promptly, prepare
+from remit.kernel.closing import close_promptly, cut_short, prepare
 from remit.kernel.libc import socket_call
+from remit.kernel.seccomp import add_descriptor
 from remit.protocol import Message, ProtocolError, Receiver, send
 
 WORKERS_MAX = 16
+GIVERS_MAX = 64  # besides these, for who is slow to take a socket that was made
 _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 
 
@@ -32,8 +34,10 @@ def serve(channel: socket.socket) -> None:
 
     A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
     socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then listeners to hold meanwhile. `metadata` is described in `remit.boundary.metadata`. The reply is
-    {id, errno, …}.
+    sockets and then listeners to hold meanwhile. `metadata` is described in
+    `remit.boundary.metadata`. The reply is {id, errno, …}. A request to `make` one names family,
+    kind, protocol and the question, and has the listener as its descriptor; a duplicate of the socket comes with the
+    reply, and the number that it has with the agent.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -52,6 +56,7 @@ class _Deputy:
         self._lock = _thread.allocate_lock()  # `threading` takes long to load, for no more than this
         self._working: dict[int, socket.socket] = {}
         self._sending: set[int] = set()
+        self._giving: set[int] = set()  # sockets whose new owner is slow to take them
         self._cancelled: set[int] = set()  # sends whose caller has died
         self._own = OwnSockets()
 
@@ -62,6 +67,9 @@ class _Deputy:
             return
         if operation == "cancel":
             self._cancel(number)
+            return
+        if operation == "make":
+            self._make(number, descriptors[0], request)
             return
         more = descriptors[1:]
         directory = more[0] if "path" in request else None
@@ -85,6 +93,31 @@ class _Deputy:
         close_promptly(connection.detach())
         _close(more)
         self._reply(number, outcome)
+
+    def _make(self, number: int, listener: int, request: Message) -> None:
+        """Make a socket for the agent, and give it to the thread that asks; a worker waits for one that is slow."""
+        try:
+            made = socket.socket(request["family"], request["kind"], request["protocol"])
+        except OSError as problem:
+            os.close(listener)
+            self._reply(number, {"errno": problem.errno or errno.EIO})
+            return
+        if not self._giving:
+            try:
+                with cut_short():
+                    outcome = _give(made, listener, request)
+            except InterruptedError:
+                pass
+            else:
+                os.close(listener)
+                self._hand_over(number, made, outcome)
+                return
+        self._start(number, made, (listener,), request)
+
+    def _hand_over(self, number: int, made: socket.socket, outcome: Message) -> None:
+        with made:
+            given = () if outcome["errno"] else (made.fileno(),)
+            self._reply(number, {**outcome, "descriptors": len(given)}, given)
 
     def _bind(self, connection: socket.socket, directory: int | None, request: Message) -> Message:
         address = bytes.fromhex(request["address"])
@@ -110,11 +143,16 @@ class _Deputy:
 
     def _start(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         with self._lock:
-            full = len(self._working) >= WORKERS_MAX
+            if request["do"] == "make":
+                full = len(self._giving) >= GIVERS_MAX
+            else:
+                full = len(self._working) - len(self._giving) >= WORKERS_MAX
             if not full:
                 self._working[number] = connection
                 if request["do"] == "send":
                     self._sending.add(number)
+                elif request["do"] == "make":
+                    self._giving.add(number)
         if full:
             self._turn_away(number, connection, more)
             return
@@ -122,8 +160,7 @@ class _Deputy:
             _thread.start_new_thread(self._work, (number, connection, more, request))
         except RuntimeError:  # no more threads for this user
             with self._lock:
-                del self._working[number]
-                self._sending.discard(number)
+                self._forget(number)
             self._turn_away(number, connection, more)
 
     def _turn_away(self, number: int, connection: socket.socket, more: tuple[int, ...]) -> None:
@@ -133,7 +170,9 @@ class _Deputy:
 
     def _work(self, number: int, connection: socket.socket, more: tuple[int, ...], request: Message) -> None:
         try:
-            if request["do"] == "send":
+            if request["do"] == "make":
+                outcome = _give(connection, more[0], request, patient=True)
+            elif request["do"] == "send":
                 outcome = send_messages(connection, request, lambda: number not in self._cancelled)
             elif "path" in request:
                 outcome = _connect_path(connection, more[0], request, self._own)
@@ -148,15 +187,24 @@ class _Deputy:
             outcome = {"errno": problem.errno or errno.EIO}
         except Exception:  # whatever it was, the caller must not wait for ever, nor the worker be lost
             outcome = {"errno": errno.EIO, "refused": True}
+        if request["do"] == "make":
+            with self._lock:
+                self._forget(number)
+            _close(more)
+            self._hand_over(number, connection, outcome)
+            return
         # Closed before the answer: a duplicate kept here would delay the FIN of the agent's own close. It may linger if
         # the agent has closed its own; then this worker is not free before.
         connection.close()
         with self._lock:
-            del self._working[number]
-            self._sending.discard(number)
-            self._cancelled.discard(number)
+            self._forget(number)
         _close(more)
         self._reply(number, outcome)
+
+    def _forget(self, number: int) -> None:
+        del self._working[number]
+        for numbers in (self._sending, self._giving, self._cancelled):
+            numbers.discard(number)
 
     def _cancel(self, number: int) -> None:
         """The caller died: break its connect off so that the worker is free again."""
@@ -170,9 +218,9 @@ class _Deputy:
                 except OSError:
                     pass  # not connected yet, or already over
 
-    def _reply(self, number: int, outcome: Message) -> None:
+    def _reply(self, number: int, outcome: Message, descriptors: tuple[int, ...] = ()) -> None:
         with self._lock:
-            send(self._channel, {"id": number, **outcome})
+            send(self._channel, {"id": number, **outcome}, descriptors)
 
 
 def _connect_path(connection: socket.socket, directory: int, request: Message, own: OwnSockets) -> Message:
@@ -216,6 +264,20 @@ def _is_observed(path: str, request: Message) -> bool:
     """Whether the session only observes, and the socket is none of remit's own."""
     withheld = request.get("withheld")
     return withheld is not None and not any(path.startswith(place.rstrip("/") + "/") for place in withheld)
+
+
+def _give(made: socket.socket, listener: int, request: Message, *, patient: bool = False) -> Message:
+    """Raises InterruptedError after a moment, unless `patient`."""
+    while True:
+        try:
+            close_on_exec = bool(request["kind"] & socket.SOCK_CLOEXEC)
+            place = add_descriptor(listener, request["question"], made.fileno(), close_on_exec=close_on_exec)
+            return {"errno": 0, "place": place}
+        except InterruptedError:
+            if not patient:
+                raise
+        except OSError as problem:
+            return {"errno": problem.errno or errno.EIO}
 
 
 def _listen(connection: socket.socket, request: Message) -> Message:

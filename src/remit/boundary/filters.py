@@ -43,11 +43,13 @@ class Rule(NamedTuple):
     errno: int | None = None
 
 
-def compile_filter(machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False) -> str:
+def compile_filter(
+    machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False, make_sockets: bool = False
+) -> str:
     """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
 
     `rules` other than RULES are for a test that takes one away. `datagrams`: UDP sockets may exist, so every send whose
-    address the filter cannot see must ask.
+    address the filter cannot see must ask. `make_sockets`: every socket asks, for the supervisor makes it.
     """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
@@ -56,7 +58,8 @@ def compile_filter(machine: str, rules: Sequence[Rule] | None = None, *, datagra
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        chosen = (*(RULES if rules is None else rules), *(DATAGRAMS if datagrams else ()))
+        more = (*(DATAGRAMS if datagrams else ()), *(MAKE_SOCKETS if make_sockets else ()))
+        chosen = (*(RULES if rules is None else rules), *more)
         return base64.b64encode(_export(pyseccomp, machine, chosen)).decode()
     except OSError as problem:
         raise BoundaryError(
@@ -175,6 +178,9 @@ NETWORK = (
 
 # sendmsg keeps its address in memory, and whether there is one.
 DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
+
+# Where the supervisor cannot take a socket from its process, it makes it.
+MAKE_SOCKETS = (Rule("socket"),)
 
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C

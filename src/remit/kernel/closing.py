@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _SECONDS = 0.005  # again and again, should the first signal come before the wait has begun
@@ -20,9 +22,16 @@ def prepare() -> None:
 
 def close_promptly(descriptor: int) -> None:
     """Close a descriptor, from the main thread; a pending linger is cut short, and the data goes on in the kernel."""
+    with cut_short():
+        os.close(descriptor)
+
+
+@contextmanager
+def cut_short() -> Iterator[None]:
+    """In the main thread: no system call within waits for long, if a signal ends it."""
     signal.setitimer(signal.ITIMER_REAL, _SECONDS, _SECONDS)
     try:
-        os.close(descriptor)
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
 

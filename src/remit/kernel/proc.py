@@ -55,17 +55,21 @@ def read_stat(pid: int) -> Stat:
 def thread_states(pid: int) -> list[str]:
     """The state of each thread, a letter as in /proc/PID/stat; none when the process is gone."""
     states = []
-    try:
-        threads = _listdir(f"/proc/{pid}/task")
-    except ProcessLookupError:
-        return []
-    for thread in threads:
+    for thread in threads(pid):
         try:
             data = _read(f"/proc/{pid}/task/{thread}/stat")
         except ProcessLookupError:
             continue
         states.append(data[data.rindex(b")") + 2 :].split(None, 1)[0].decode())
     return states
+
+
+def threads(pid: int) -> list[int]:
+    """The threads of a process; none when it is gone."""
+    try:
+        return [int(name) for name in _listdir(f"/proc/{pid}/task")]
+    except ProcessLookupError:
+        return []
 
 
 def thread_group(thread: int) -> int:
@@ -207,6 +211,11 @@ def read_string(pid: int, address: int, limit: int = PATH_MAX) -> bytes:
             return data + piece[:end]
         data += piece
     raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+
+
+def network_namespace(pid: int | str) -> int:
+    """The inode of the network namespace of a thread, or of ourselves (`self`)."""
+    return os.stat(f"/proc/{pid}/ns/net").st_ino
 
 
 def boot_id() -> str:

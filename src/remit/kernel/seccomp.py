@@ -1,4 +1,4 @@
-"""seccomp user notification (seccomp_unotify(2)): install a filter, receive questions, send answers.
+"""seccomp user notification (seccomp_unotify(2)): install a filter, receive questions, send answers, give descriptors.
 
 Layouts and ioctl numbers are those of include/uapi/linux/seccomp.h; they have been stable since 5.0 and are the same on
 every 64-bit architecture.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import os
 import struct
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ RET_USER_NOTIF = 0x7FC00000
 NOTIF_RECV = 0xC0502100
 NOTIF_SEND = 0xC0182101
 NOTIF_ID_VALID = 0x40082102
+NOTIF_ADDFD = 0x40182103  # 5.9
 NOTIF_SET_FLAGS = 0x40082104  # 6.6
 _SYNC_WAKE_UP = 1
 _RESPONSE_CONTINUE = 1
@@ -33,6 +35,7 @@ _RESPONSE_CONTINUE = 1
 _NOTIFICATION = struct.Struct("=QIIiIQ6Q")
 _RESPONSE = struct.Struct("=QqiI")
 _ID = struct.Struct("=Q")
+_ADDED = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, ours, theirs, its flags
 _BLANK = bytes(_NOTIFICATION.size)
 
 
@@ -118,6 +121,19 @@ def proceed(listener: int, question: Question) -> bool:
 def answer(listener: int, question: Question, *, value: int = 0, error: int = 0) -> bool:
     """Return `value`, or fail with errno `error`, without running the call; False when the caller is gone."""
     return _respond(listener, _RESPONSE.pack(question.id, value, -error, 0))
+
+
+def add_descriptor(listener: int, identity: int, descriptor: int, *, close_on_exec: bool) -> int:
+    """Give the caller of a question a duplicate of our descriptor, before it is answered; the number that it has there.
+
+    Waits until the caller has taken it, and a starved one may not soon. Raises OSError: InterruptedError when a signal
+    came first, and then it has none; ENOENT when the caller is gone; EMFILE when it can have no more.
+    """
+    request = _ADDED.pack(identity, 0, descriptor, 0, os.O_CLOEXEC if close_on_exec else 0)
+    # Changeable, for only then does ioctl return what the kernel does. Not in one step with the answer (FLAG_SEND), for
+    # that cannot be tried again after a signal.
+    number: int = fcntl.ioctl(listener, NOTIF_ADDFD, bytearray(request))
+    return number
 
 
 def _respond(listener: int, response: bytes) -> bool:

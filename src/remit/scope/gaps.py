@@ -77,8 +77,9 @@ GAPS: dict[str, GapKind] = {
     ),
     "sockets-not-taken": GapKind(
         SIGHT,
-        "this container refuses pidfd_getfd, so no connect, bind or listen can be done for the agent: all are refused,"
-        " granted or not",
+        "this container refuses pidfd_getfd, so the agent's sockets are made for it: datagrams, and connects, binds and"
+        " listens on sockets that came in some other way, are refused, granted or not; a port that is given back may"
+        " stay taken for a second, and only the first bytes from a peer are sampled",
         "give the container CAP_SYS_PTRACE, or a seccomp profile that allows pidfd_getfd",
     ),
     "refusals-unseen": GapKind(

@@ -20,9 +20,10 @@ from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answer_sends import SendAnswers
-from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
+from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, Return
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.flows import Connections
+from remit.supervisor.made_sockets import MadeSockets, Spent
 from remit.supervisor.own_ports import OwnPorts
 from remit.supervisor.processes import Process
 from remit.supervisor.taken import NotTaken, Taken, is_datagram, local_address, option, signed, take
@@ -31,39 +32,29 @@ _AT_FDCWD = -100 & 0xFFFFFFFF
 _LOW = 0xFFFFFFFF
 _EINPROGRESS = errno.EINPROGRESS
 
-_SOCKET_KIND = 0xF
-_STREAMS = {(socket.AF_UNIX, kind, 0) for kind in (socket.SOCK_STREAM, socket.SOCK_SEQPACKET)}
-_ALLOWED_SOCKETS = {
-    "socketpair": _STREAMS,
-    "socket": _STREAMS
-    | {
-        (family, socket.SOCK_STREAM, protocol)
-        for family in (socket.AF_INET, socket.AF_INET6)
-        for protocol in (0, socket.IPPROTO_TCP)
-    },
-}
-_DATAGRAMS = {
-    (family, socket.SOCK_DGRAM, protocol)
-    for family in (socket.AF_INET, socket.AF_INET6)
-    for protocol in (0, socket.IPPROTO_UDP)
-}
-
 Respond = Callable[[Question, int], None]
 
 
 class NetworkAnswers:
-    """Answers connect, bind, listen and socket. `respond` answers a question with an errno, later."""
+    """Answers connect, bind and listen. `respond` answers a question with an errno, later.
 
-    def __init__(self, desk: Desk, deputy: DeputyClient, sends: SendAnswers, respond: Respond) -> None:
+    `made`: where the sockets are made here, because they cannot be taken.
+    """
+
+    def __init__(
+        self, desk: Desk, deputy: DeputyClient, sends: SendAnswers, respond: Respond, made: MadeSockets | None
+    ) -> None:
         self._desk = desk
         self._deputy = deputy
         self._respond = respond
-        self._own_ports = OwnPorts(desk.processes)
+        self._made = made
+        self._own_ports = OwnPorts(desk.processes, made)
         self._connect = GrantTable(desk.plan.connect)
         self._listen = GrantTable(desk.plan.listen)
         self._datagrams = GrantTable(desk.plan.udp)
+        self._may_be_udp = bool(desk.plan.udp) and made is None
         self._sends = sends
-        self.connections = Connections()
+        self.connections = Connections(made)
 
     def answer(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect, bind and listen. Nothing is done on a socket that cannot be taken: what it is is not known."""
@@ -74,6 +65,8 @@ class NetworkAnswers:
         }[name]
         try:
             return act(desk, process, question, name)
+        except Spent:
+            return Fail(errno.EINVAL)  # as the kernel says of a socket that is connected
         except NotTaken as problem:
             named = name != "listen"
             address = _address(question, *question.arguments[1:3])[0] if named else Address("other", "", 0)
@@ -83,6 +76,19 @@ class NetworkAnswers:
     def connect(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect: by the scope's table, done by the deputy."""
         address, raw = _address(question, question.arguments[1], question.arguments[2])
+        try:
+            return self._connect_to(desk, process, question, address, raw)
+        except Spent as problem:
+            if address.family == "unspecified":
+                clause = "sockets-not-taken: a connected socket gets no second connection"
+                return self._refuse("connect", process, address, clause)
+            # Nothing is connected by this call, whatever it names and whatever it is told.
+            self._record("connect", process, address, errno.EISCONN, False, "", "")
+            return Fail(problem.error) if problem.error else Return(0)
+
+    def _connect_to(self, desk: Desk, process: Process, question: Question, address: Address, raw: bytes) -> Answer:
+        if self._made is not None:
+            self._made.before_connect(address.port)
         if address.family in ("inet", "inet6"):
             with self._kind(process, question) as (taken, datagrams):
                 if datagrams:
@@ -118,13 +124,13 @@ class NetworkAnswers:
         with self._kind(process, question) as (taken, _):
             netlink = option(taken.descriptor(), socket.SO_DOMAIN) == socket.AF_NETLINK
             # Only route netlink sockets exist inside the boundary, and binding one reaches nobody.
-            if netlink and desk.plan.udp:  # or a datagram socket, put in its place meanwhile
+            if netlink and self._may_be_udp:  # or a datagram socket, put in its place meanwhile
                 return self._delegate("bind", process, question, address, raw, "", taken=taken)
         return Proceed() if netlink else self._refuse("bind", process, address, "network.listen", operation="bind")
 
     def listen(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """listen: a TCP socket must be bound to a granted port, for listen alone would pick one by itself."""
-        taken = take(process, question)
+        taken = take(process, question, self._made)
         clause, observed = "", False
         address = Address("unix", "", 0)
         try:
@@ -156,40 +162,15 @@ class NetworkAnswers:
         )
         return Later()
 
-    def make_socket(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
-        """socket and socketpair outside the allow-list: the filter lets the others through by itself.
-
-        The filter compares whole registers, the kernel reads 32 bits of each: what is allowed in those goes on.
-        """
-        family, kind, protocol = (value & _LOW for value in question.arguments[:3])
-        allowed = _ALLOWED_SOCKETS[name]
-        if desk.plan.udp and name == "socket":
-            allowed = allowed | _DATAGRAMS
-        if (family, kind & _SOCKET_KIND, protocol) in allowed:
-            return Proceed()
-        desk.record(
-            "flow",
-            process=process.identity,
-            operation="socket",
-            family=family,
-            type=kind & _SOCKET_KIND,
-            protocol=protocol,
-            errno=errno.EACCES,
-            refused=True,
-            wall="socket-kinds",
-            clause="network",
-        )
-        return Fail(errno.EACCES)
-
     @contextmanager
     def _kind(self, process: Process, question: Question) -> Iterator[tuple[Taken, bool]]:
         """The caller's socket, and whether it is UDP: judged and acted on once taken, for it may be swapped.
 
         Not taken before it is needed where no scope grants UDP, for then there is none.
         """
-        taken = Taken(process, question)
+        taken = Taken(process, question, self._made)
         try:
-            yield taken, bool(self._desk.plan.udp) and is_datagram(taken.descriptor())
+            yield taken, self._may_be_udp and is_datagram(taken.descriptor())
         finally:
             taken.close()
 
@@ -258,7 +239,7 @@ class NetworkAnswers:
         taken: Taken | None = None,
         observed: bool = False,
     ) -> Answer:
-        descriptors = [(taken or Taken(process, question)).hand_over()]
+        descriptors = [(taken or Taken(process, question, self._made)).hand_over()]
         made = os.fstat(descriptors[0]).st_ino
         request: Message = {"do": operation, "address": raw.hex()}
         try:
@@ -298,6 +279,11 @@ class NetworkAnswers:
 
         def finish(outcome: Message) -> None:
             error = int(outcome["errno"])
+            taken = kind == "bind" and error == errno.EADDRINUSE
+            if taken and self._try_again(request, process, address, made, finish):
+                return
+            if self._made is not None:
+                self._let_go(self._made, made, operation or kind, process, question, address, error)
             if kind == "connect" and error in (0, _EINPROGRESS) and address.port:
                 self.connections.add(made, process, address)
             if outcome.get("refused"):
@@ -313,6 +299,39 @@ class NetworkAnswers:
             self._respond(question, error)
 
         self._deputy.ask(request, descriptors, process, finish)
+
+    def _try_again(
+        self, request: Message, process: Process, address: Address, made: int, finish: Callable[[Message], None]
+    ) -> bool:
+        """Whether it is worth it: the port may be one that the agent has given back, and that only we still held."""
+        if self._made is None or address.path is not None or not self._made.sweep():
+            return False
+        again = self._made.duplicate(made)
+        if again is not None:
+            self._deputy.ask(request, (again,), process, finish)
+        return again is not None
+
+    def _let_go(
+        self,
+        sockets: MadeSockets,
+        made: int,
+        operation: str,
+        process: Process,
+        question: Question,
+        address: Address,
+        error: int,
+    ) -> None:
+        """What was done on a socket that was made here decides how long it is held."""
+        place = f"/proc/{question.pid}/fd/{signed(question.arguments[0])}"
+        if operation == "bind" and not error:
+            sockets.bound(made, process.identity)
+        elif operation == "listen" and not error:
+            sockets.listening(made, place)
+        elif operation == "connect" and address.family != "unspecified":
+            if error in (0, errno.EISCONN):
+                sockets.connected(made, place)
+            elif error in (_EINPROGRESS, errno.EALREADY):
+                sockets.connecting(made, place)
 
     def _binds_elsewhere(self, kind: str, question: Question, address: Address, error: int) -> bool:
         """Whether a socket was made, while observing, where no grant lets a file be made."""

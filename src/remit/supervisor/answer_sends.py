@@ -21,6 +21,7 @@ from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
 from remit.supervisor.deputies import DeputyClient
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process
 from remit.supervisor.taken import option, take
 
@@ -53,12 +54,18 @@ class SendAnswers:
     """Answers sendto, sendmsg and sendmmsg. `respond` answers a question with a value and an errno, later."""
 
     def __init__(
-        self, desk: Desk, deputy: DeputyClient, respond: Respond, is_valid: Callable[[Question], bool]
+        self,
+        desk: Desk,
+        deputy: DeputyClient,
+        respond: Respond,
+        is_valid: Callable[[Question], bool],
+        made: MadeSockets | None,
     ) -> None:
         self._desk = desk
         self._deputy = deputy
         self._respond = respond
         self._is_valid = is_valid
+        self._made = made
         self._granted = GrantTable(desk.plan.udp)
         self._noted: set[tuple[str, int, str, int]] = set()
 
@@ -67,9 +74,9 @@ class SendAnswers:
         flags = question.arguments[2 if name == "sendmsg" else 3] & _LOW
         if flags & _MSG_FASTOPEN:
             return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
-        if not desk.plan.udp:
+        if not desk.plan.udp or self._made is not None:
             return self._without_datagrams(process, question)
-        taken = take(process, question)
+        taken = take(process, question, self._made)
         try:
             domain, kind = option(taken, socket.SO_DOMAIN), option(taken, socket.SO_TYPE)
             messages = _messages(question, name)
@@ -92,7 +99,7 @@ class SendAnswers:
         return Later()
 
     def _without_datagrams(self, process: Process, question: Question) -> Answer:
-        taken = take(process, question)
+        taken = take(process, question, self._made)
         try:
             # No datagram socket of another family can exist inside, so a swapped descriptor gains nothing.
             if option(taken, socket.SO_DOMAIN) == socket.AF_NETLINK:

@@ -6,6 +6,8 @@ Fails closed: when the deputy is gone, every waiting and every later request is 
 from __future__ import annotations
 
 import errno
+import os
+import select
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -23,13 +25,18 @@ class _Waiting(NamedTuple):
 
 
 class DeputyClient:
-    """Sends requests to the deputy and calls `finish` with each outcome, {errno, …}."""
+    """Sends requests to the deputy and calls `finish` with each outcome, {errno, …}.
+
+    A descriptor that comes with an outcome is its member `given`, and the caller's to close.
+    """
 
     def __init__(self, channel: socket.socket, pid: int) -> None:
         self.channel = channel
         self.pid = pid
         self._receiver = Receiver(channel)
         self._waiting: dict[int, _Waiting] = {}
+        self._more = select.poll()
+        self._more.register(channel, select.POLLIN)
         self._last = 0
 
     def ask(self, request: Message, descriptors: tuple[int, ...], process: Process, finish: Finish) -> None:
@@ -49,10 +56,18 @@ class DeputyClient:
         """Handle the outcomes that have come; False when the deputy is gone."""
         try:
             alive = self._receiver.read()
+            # All that have come: one that carries a descriptor ends a read, and left behind they would fill the channel
+            # until either side waits for the other.
+            while alive and self._more.poll(0):
+                alive = self._receiver.read()
             while (outcome := self._receiver.next()) is not None:
+                if outcome.get("descriptors"):
+                    (outcome["given"],) = self._receiver.take_descriptors(1)
                 waiting = self._waiting.pop(int(outcome["id"]), None)
                 if waiting is not None:
                     waiting.finish(outcome)
+                elif "given" in outcome:
+                    os.close(outcome["given"])
         except (OSError, ProtocolError):
             alive = False
         if not alive:

@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 
 from remit.kernel import pidfd, proc
 from remit.kernel.closing import close_promptly
+from remit.kernel.tcp_diag import BYTES_ACKED, BYTES_ACKED_OFFSET, TCP_INFO_SIZE
 from remit.supervisor.addresses import Address
+from remit.supervisor.first_words import PEEK_BYTES
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process, ProcessTable
-
-_PEEK_BYTES = 256
-# struct tcp_info (include/uapi/linux/tcp.h): bytes_acked and bytes_received, stable since 4.1.
-_BYTES_ACKED = struct.Struct("=QQ")
-_BYTES_ACKED_OFFSET = 120
-_TCP_INFO_SIZE = 136
 
 
 class _Connection(NamedTuple):
@@ -29,9 +26,10 @@ class _Connection(NamedTuple):
 
 
 class Connections:
-    """The connections that were granted and are still open."""
+    """The connections that were granted and are still open. `made`: where the sockets are made here."""
 
-    def __init__(self) -> None:
+    def __init__(self, made: MadeSockets | None) -> None:
+        self._made = made
         self._by_inode: dict[int, _Connection] = {}
 
     def add(self, inode: int, process: Process, address: Address) -> None:
@@ -44,10 +42,13 @@ class Connections:
         """
         if not self._by_inode:
             return []
-        holders = _find_holders(processes, self._by_inode)
+        holders = {} if self._made is not None else _find_holders(processes, self._by_inode)
         samples = []
         for inode, connection in list(self._by_inode.items()):
-            sample = _sample(*holders[inode], inode) if inode in holders else None
+            if self._made is not None:
+                sample = self._made.sample(inode)
+            else:
+                sample = _sample(*holders[inode], inode) if inode in holders else None
             if sample is None:
                 del self._by_inode[inode]
                 continue
@@ -88,8 +89,8 @@ def _sample(process: Process, number: int, inode: int) -> dict[str, Any] | None:
             return {"bytes_in": 0, "bytes_out": 0, "first_bytes": ""}  # moved meanwhile; the next sample finds it
         holder = socket.socket(fileno=taken)
         try:
-            information = holder.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-            sent, received = _BYTES_ACKED.unpack_from(information, _BYTES_ACKED_OFFSET)
+            information = holder.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, TCP_INFO_SIZE)
+            sent, received = BYTES_ACKED.unpack_from(information, BYTES_ACKED_OFFSET)
             return {"bytes_in": received, "bytes_out": sent, "first_bytes": _peek(holder)}
         finally:
             holder.detach()
@@ -101,6 +102,6 @@ def _sample(process: Process, number: int, inode: int) -> dict[str, Any] | None:
 
 def _peek(holder: socket.socket) -> str:
     try:
-        return os.fsdecode(holder.recv(_PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        return os.fsdecode(holder.recv(PEEK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT))
     except OSError:
         return ""

@@ -14,6 +14,7 @@ from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answer_sockets import SocketAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.images import ExecStops
 from remit.supervisor.seen import Seen
@@ -22,7 +23,13 @@ IsQuiet = Callable[[Question, str], bool]
 
 
 def handlers(
-    desk: Desk, network: NetworkAnswers, sends: SendAnswers, metadata: Metadata, stops: ExecStops, seen: Seen
+    desk: Desk,
+    network: NetworkAnswers,
+    sends: SendAnswers,
+    sockets: SocketAnswers,
+    metadata: Metadata,
+    stops: ExecStops,
+    seen: Seen,
 ) -> tuple[dict[str, Handler], IsQuiet | None]:
     """The handlers by name, and in full sight what tells an open that needs no more looking at."""
     table: dict[str, Handler] = {
@@ -30,7 +37,7 @@ def handlers(
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
         **dict.fromkeys(METADATA, metadata.change),
-        **dict.fromkeys(("socket", "socketpair"), network.make_socket),
+        **dict.fromkeys(("socket", "socketpair"), sockets.make_socket),
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         **dict.fromkeys(("connect", "bind", "listen"), network.answer),
     }

@@ -24,6 +24,7 @@ from remit.protocol import Message
 from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answer_sockets import SocketAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
@@ -33,6 +34,7 @@ from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.handlers import handlers
 from remit.supervisor.images import ExecStops
 from remit.supervisor.losses import Losses
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.notary_pipe import NotaryPipe
 from remit.supervisor.paths import PathTable
@@ -105,11 +107,16 @@ class Supervisor:
         desk = Desk(plan, temporary_directory, self.processes, self.record, files)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
-        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid)
-        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
+        self._made = MadeSockets(self._selector, self._present)
+        made = self._made if plan.make_sockets else None
+        if made is not None:
+            self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
+        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid, made)
+        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond, made)
+        sockets = SocketAnswers(self._deputy, made, boundary.listener, self._questions.give)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         metadata = Metadata(desk, self._deputy, self._questions.respond, self._questions.is_valid)
-        table, is_quiet = handlers(desk, self._network, sends, metadata, self._stops, self._seen)
+        table, is_quiet = handlers(desk, self._network, sends, sockets, metadata, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
@@ -120,7 +127,7 @@ class Supervisor:
             self._network.connections,
             self.masks,
             self.record,
-            self._responder.descendants,
+            self._present,
             observe=plan.observe,
         )
         self.steps = Steps(self.record, self.processes)
@@ -243,7 +250,9 @@ class Supervisor:
         self._end(Outcome(None, "remit", "the launcher died"))
 
     def _turn(self) -> None:
-        ready = self._selector.select(min(self._sampler.wait(), self._engine.due_in()))
+        waits = (self._sampler.wait(), self._engine.due_in(), self._made.wait())
+        ready = self._selector.select(min(waits))
+        self._made.look()
         for key, events in sorted(ready, key=lambda pair: pair[0].data.priority):
             # An earlier handler of this turn may have closed what a later one was ready for.
             current = self._selector.get_map().get(key.fd)
@@ -265,6 +274,7 @@ class Supervisor:
     def _sample(self) -> None:
         if self._writer.full:
             self._writer.retry()
+        self._made.sweep()
         reason = self._sampler.take()
         if reason is not None and self._outcome is None:
             self.kill(reason.by, ended_by=reason.ended_by)
@@ -284,6 +294,7 @@ class Supervisor:
             self._end(Outcome(None, "remit", "the deputy died"))
 
     def _program_ended(self, number: int, status: int) -> None:
+        self._made.ended()
         self.requests.ended(number, status)
         if number == self._root:
             self._end(Outcome(status))
@@ -335,7 +346,11 @@ class Supervisor:
     def _process_ended(self, process: Process) -> None:
         self._stops.unread(process)
         self._deputy.caller_gone(process)
+        self._made.ended(process.identity)
         self.processes.forget(process)
+
+    def _present(self) -> set[int]:
+        return self._responder.descendants()
 
     def _register(self, descriptor: int, priority: int, ready: Any) -> None:
         self._selector.register(descriptor, selectors.EVENT_READ, Watch(priority, ready))

@@ -46,6 +46,11 @@ def allows_namespaces(scope: dict[str, object]) -> bool:
     return scope.get("nested-sandbox") == USERNS
 
 
+def has_own_network(scope: dict[str, object], thread: int) -> bool:
+    """Whether a thread has left our network for one of a sandbox's own."""
+    return allows_namespaces(scope) and proc.network_namespace(thread) != proc.network_namespace("self")
+
+
 def clause(process: Process, scope: dict[str, object]) -> str:
     """What a refusal cites: the key of the scope, and what to switch off in the program that asked, if it is known."""
     cited = f"nested-sandbox: {scope.get('nested-sandbox', REFUSE)}"

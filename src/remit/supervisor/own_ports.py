@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from remit.kernel import pidfd, proc, tcp_table
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process, ProcessTable
 
 _KEPT = 1024
@@ -14,8 +15,9 @@ _HELD_MAX = 4  # a message carries at most eight descriptors
 class OwnPorts:
     """Every socket that was made to listen for the session, by its inode, which the kernel does not soon use again."""
 
-    def __init__(self, processes: ProcessTable) -> None:
+    def __init__(self, processes: ProcessTable, made: MadeSockets | None) -> None:
         self._processes = processes
+        self._made = made
         self._listening: dict[int, tuple[Process, int]] = {}  # inode -> who made it listen, and as which descriptor
 
     def add(self, inode: int, process: Process, descriptor: int) -> None:
@@ -45,6 +47,8 @@ class OwnPorts:
         return inodes, held
 
     def _take(self, inode: int) -> int | None:
+        if self._made is not None:
+            return self._made.duplicate(inode)
         process, number = self._listening[inode]
         if self._processes.get(process.pid) is process:
             found = _duplicate(process, number, inode)

@@ -1,4 +1,4 @@
-"""A socket taken from its process (pidfd_getfd), so that what is judged and what is acted on are one."""
+"""A socket taken from its process (pidfd_getfd), or made for it before: what is judged and what is acted on are one."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from remit.kernel import pidfd
 from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.supervisor.addresses import Address
+from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process
 
 _LOW = 0xFFFFFFFF
@@ -17,13 +18,13 @@ _LOW = 0xFFFFFFFF
 class Taken:
     """The socket that a question is about, taken at most once. Closed by whoever it is handed to, or by `close`."""
 
-    def __init__(self, process: Process, question: Question) -> None:
-        self._process, self._question = process, question
+    def __init__(self, process: Process, question: Question, made: MadeSockets | None) -> None:
+        self._process, self._question, self._made = process, question, made
         self._descriptor: int | None = None
 
     def descriptor(self) -> int:
         if self._descriptor is None:
-            self._descriptor = take(self._process, self._question)
+            self._descriptor = take(self._process, self._question, self._made)
         return self._descriptor
 
     def hand_over(self) -> int:
@@ -38,13 +39,16 @@ class Taken:
 
 
 class NotTaken(Exception):
-    """pidfd_getfd is refused here: by a container's seccomp profile, or by the process's own protection."""
+    """pidfd_getfd is refused here, by a process's own protection; or where sockets are made, this one was not."""
 
 
-def take(process: Process, question: Question) -> int:
-    """A duplicate of the descriptor that the first argument names; the caller closes it. Raises NotTaken."""
+def take(process: Process, question: Question, made: MadeSockets | None) -> int:
+    """A duplicate of the descriptor that the first argument names; the caller closes it. Raises NotTaken.
+
+    Where sockets are made here (`made`), one that was; raises Spent for one that is connected.
+    """
     try:
-        return _take(process, question)
+        return _take(process, question) if made is None else made.find(question.pid, signed(question.arguments[0]))
     except PermissionError as problem:
         raise NotTaken(str(problem)) from problem
 
