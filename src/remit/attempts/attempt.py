@@ -46,6 +46,7 @@ class Outside:
     readable_program: str = ""  # one that may be read, and no more
     set_user_id: str = ""  # a program of root's
     terminal: str = ""  # of another session of this user
+    typist: int = 0  # the process in front of that terminal, in which somebody types
     memory_file: str = ""  # in /dev/shm
     secret: str = ""  # within a granted tree, and taken back by files.secrets
     protected: str = ""  # within a writable tree, and taken back by files.protect

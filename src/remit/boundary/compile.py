@@ -18,7 +18,7 @@ from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
 from remit.boundary.masks import NO_MASKS, find_masks
-from remit.boundary.strength import find_gaps, find_walls
+from remit.boundary.strength import find_gaps, find_walls, has_signal_scope
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
@@ -103,7 +103,12 @@ def compile_scope(
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
-        seccomp=filters.compile_filter(host.machine, filters.SIGHTS[sight], datagrams=bool(scope.network.udp)),
+        seccomp=filters.compile_filter(
+            host.machine,
+            filters.SIGHTS[sight],
+            datagrams=bool(scope.network.udp),
+            signals=not has_signal_scope(host),
+        ),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits, masks, observe=observe),
         gaps=find_gaps(host, files, masks, accepted, sight=sight),

@@ -34,7 +34,12 @@ _LANDLOCK = (
     (3, "6.2", "truncate", "files outside can be emptied: gap truncate-unwalled"),
     (4, "6.7", "TCP", "only the supervisor stands before connect and bind: gap network-unwalled"),
     (5, "6.10", "ioctl on devices", "readable devices can be steered: gap device-ioctl-unwalled"),
-    (6, "6.12", "signals and abstract sockets", "gaps signals-unwalled and abstract-sockets-unwalled"),
+    (
+        6,
+        "6.12",
+        "signals and abstract sockets",
+        "only the supervisor stands before signals; gap abstract-sockets-unwalled",
+    ),
 )
 
 

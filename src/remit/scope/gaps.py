@@ -33,9 +33,6 @@ GAPS: dict[str, GapKind] = {
     "device-ioctl-unwalled": GapKind(
         WALL, "Landlock below ABI 5 cannot stop ioctl on devices that were opened for reading", _NEWER
     ),
-    "signals-unwalled": GapKind(
-        WALL, "Landlock below ABI 6 cannot stop signals to other processes of this user", _NEWER
-    ),
     "abstract-sockets-unwalled": GapKind(
         WALL, "Landlock below ABI 6 has no wall for abstract sockets; only the supervisor stands before connect", _NEWER
     ),

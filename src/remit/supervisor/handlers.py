@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from remit.kernel.seccomp import Question
-from remit.supervisor import answer_calls, answer_files
+from remit.supervisor import answer_calls, answer_files, answer_owners
 from remit.supervisor.answer_calls import Handler
 from remit.supervisor.answer_changes import NAMES as CHANGES
 from remit.supervisor.answer_changes import Changes
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answer_signals import SIGNALS, SignalAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.images import ExecStops
 from remit.supervisor.seen import Seen
@@ -20,11 +21,13 @@ IsQuiet = Callable[[Question, str], bool]
 
 
 def handlers(
-    desk: Desk, network: NetworkAnswers, sends: SendAnswers, stops: ExecStops, seen: Seen
+    desk: Desk, network: NetworkAnswers, sends: SendAnswers, signals: SignalAnswers, stops: ExecStops, seen: Seen
 ) -> tuple[dict[str, Handler], IsQuiet | None]:
     """The handlers by name, and in full sight what tells an open that needs no more looking at."""
     table: dict[str, Handler] = {
         **answer_calls.HANDLERS,
+        **answer_owners.HANDLERS,
+        **dict.fromkeys(SIGNALS, signals.send),
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
         **dict.fromkeys(("socket", "socketpair"), network.make_socket),
