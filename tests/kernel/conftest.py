@@ -75,7 +75,8 @@ def open_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
             path.write_text(
                 "remit: 1\ntask: attack\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n" + scope
             )
-        session = Session(path, workspace=workspace)
+        # An older kernel has gaps, and what they leave open is not tried there.
+        session = Session(path, workspace=workspace, accept_gaps=WALL_NAMES if landlock.abi() < 6 else ())
         session.__enter__()
         sessions.append(session)
         return Inside(session, workspace)

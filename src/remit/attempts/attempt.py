@@ -38,6 +38,7 @@ class Outside:
     deputy: int = 0
     launcher: int = 0
     engine: int = 0
+    notary: int = 0
     shared_memory: int = -1  # System V identifiers
     messages: int = -1
     semaphores: int = -1

@@ -117,6 +117,7 @@ _TARGETS: dict[str, tuple[str, Target]] = {
     "deputy": ("the deputy", lambda o: o.deputy),
     "launcher": ("the launcher", lambda o: o.launcher),
     "engine": ("the engine", lambda o: o.engine),
+    "notary": ("the notary", lambda o: o.notary),
     "zygote": ("the zygote", lambda o: o.zygote),
 }
 
