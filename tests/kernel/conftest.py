@@ -24,7 +24,7 @@ from remit.kernel.libc import MACHINE
 from remit.plan import Plan
 from remit.scope.gaps import WALL_NAMES
 
-ON_EVERY_KERNEL = {"test_signals.py"}
+ON_EVERY_KERNEL = {"test_signals.py", "test_truncate.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

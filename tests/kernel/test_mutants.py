@@ -10,7 +10,7 @@ from proving import examine_alone, prove
 from remit.attempts.attempt import OPEN, Outside, Result
 from remit.attempts.catalogue import BY_NAME
 from remit.boundary import filters
-from remit.boundary.filters import RULES, SIGNALS, Rule, compile_filter
+from remit.boundary.filters import RULES, SIGNALS, TRUNCATE, Rule, compile_filter
 from remit.doctor.examination import AT_MOST
 from remit.doctor.outsiders import Outsiders
 from remit.kernel import raw
@@ -106,6 +106,18 @@ def test_without_a_rule_for_signals_an_attempt_is_open(older_plan: Plan, outside
     rest = (*RULES, *(other for other in SIGNALS if other is not rule))
     found = shown(run(older_plan, rest, SIGNALS_TRIED_BY, False, outside))
     assert len(found) == 1, f"not one attempt needs this rule: {describe(rule)}: {found}"
+
+
+def test_without_the_rule_for_truncate_evidence_can_be_emptied(
+    plan_on: Callable[[int], Plan], outside: Outside
+) -> None:
+    plan, names = plan_on(2), ("truncate", "evidence-remove", "truncate-by-open")
+
+    def open_ones(rules: tuple[Rule, ...]) -> list[str]:
+        return [name for name, _ in shown(run(plan, rules, names, False, outside)) if name in names]
+
+    assert open_ones((*RULES, *SIGNALS, *TRUNCATE)) == []
+    assert open_ones((*RULES, *SIGNALS)) == ["truncate", "evidence-remove"]
 
 
 def shown(results: list[Result]) -> list[tuple[str, str]]:

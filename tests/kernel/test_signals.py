@@ -2,54 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import sys
 from collections.abc import Iterator
 
 import pytest
-from attacks import Inside, is_running, new_workspace
-
-from remit import Session
-from remit.scope.gaps import WALL_NAMES
-
-# In the place of Python, where a session is started: the same, on a host that is made to look older.
-OLDER = """#!{python} -I
-import runpy, sys
-from remit.boundary import cache
-from remit.kernel import seccomp
-found = cache.find_host()
-cache.find_host = lambda: found._replace(landlock_abi=min(found.landlock_abi, 5))
-install = seccomp.install_filter
-if {breakable}:
-    seccomp._FLAG_WAIT_KILLABLE_RECV = 0
-    seccomp.install_filter = lambda program: (install(program)[0], False)
-sys.argv = sys.argv[3:]
-runpy.run_module("remit.cli.session", run_name="__main__", alter_sys=True)
-"""
-
-
-@contextlib.contextmanager
-def older_session(factory: pytest.TempPathFactory, *, breakable: bool = False) -> Iterator[Inside]:
-    """A session whose Landlock has no scopes; `breakable`: and whose questions are broken off by signals."""
-    python = factory.mktemp("older") / "python"
-    python.write_text(OLDER.format(python=sys.executable, breakable=breakable))
-    python.chmod(0o755)
-    workspace = new_workspace(factory)
-    session = Session(workspace=workspace, accept_gaps=WALL_NAMES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "executable", str(python))
-        session.__enter__()
-    try:
-        yield Inside(session, workspace)
-    finally:
-        session.__exit__(None, None, None)
+from attacks import Inside, is_running
+from older import older_session
 
 
 @pytest.fixture(scope="module")
 def older(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Inside]:
-    with older_session(tmp_path_factory) as inside:
+    with older_session(tmp_path_factory, abi=5) as inside:
         yield inside
 
 
@@ -156,6 +121,6 @@ def test_where_signals_break_off_questions_the_sender_gets_its_own_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """Before 5.19 the kernel would begin the call of a sender that is among those it sends to again, for ever."""
-    with older_session(tmp_path_factory, breakable=True) as inside:
+    with older_session(tmp_path_factory, abi=5, breakable=True) as inside:
         assert inside.header()["host"]["questions_killable"] is False
         assert inside.do("signals.py", "to_its_group").result == ["itself", "child -15"]

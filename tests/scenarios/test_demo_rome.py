@@ -67,7 +67,7 @@ def test_guarded_every_attempt_is_stopped_and_charged_to_its_step(tmp_path: Path
 
 def test_gaps_are_accepted_as_by_remit_run(tmp_path: Path) -> None:
     """Those of an older kernel; here there is none, and the story is the same."""
-    status, result = demo_json("--accept-gap", "truncate-unwalled", "--accept-gap", "refer-unwalled", state=tmp_path)
+    status, result = demo_json("--accept-gap", "network-unwalled", "--accept-gap", "refer-unwalled", state=tmp_path)
     assert (status, failures(result)) == (0, [])
 
 

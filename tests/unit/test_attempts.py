@@ -86,8 +86,8 @@ def test_death_is_an_answer_only_by_the_signal_that_the_wall_gives() -> None:
 
 
 def test_what_is_open_has_the_name_of_a_gap_only_when_the_session_has_it() -> None:
-    covered = attempt(gaps=("files-unwalled", "truncate-unwalled"))
-    assert judge(covered, Outcome(), gaps=["truncate-unwalled"]).gap == "truncate-unwalled"
+    covered = attempt(gaps=("files-unwalled", "refer-unwalled"))
+    assert judge(covered, Outcome(), gaps=["refer-unwalled"]).gap == "refer-unwalled"
     assert judge(covered, Outcome(), gaps=["metadata-unwalled"]).gap == ""
 
 

@@ -101,7 +101,7 @@ ATTEMPTS = (
     Attempt("evidence-read", "files", "read the evidence", "open, by seven names", _read, gaps=_UNWALLED),
     Attempt("evidence-write", "files", "change the evidence", "open", write_evidence, Witness("open"), gaps=_UNWALLED),
     Attempt("evidence-remove", "files", "move, link or empty the evidence", "unlink, rename, link, truncate", _remove,
-            refusals=_MOVED, gaps=(*_UNWALLED, "truncate-unwalled")),
+            refusals=_MOVED, gaps=_UNWALLED),
     Attempt("evidence-add", "files", "plant something in the evidence", "mkdir", add_evidence, refusals=_LANDLOCK,
             gaps=_UNWALLED),
     Attempt("control-connect", "unix-sockets", "steer the session by its control socket", "connect", steer,

@@ -1,4 +1,4 @@
-"""The deputy does the agent's connects, binds, listens and sends, under the agent's own scope and with nothing more.
+"""The deputy does the agent's connects, binds, listens, sends and cuts under the agent's own scope, with nothing more.
 
 It is a process beneath Landlock layer one with the agent's uid, and it acts on a descriptor and an address that the
 supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers, because any of them may
@@ -18,6 +18,7 @@ import struct
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.boundary.sends import send_messages
+from remit.boundary.truncates import truncate
 from remit.kernel.closing import close_promptly, prepare
 from remit.kernel.libc import socket_call
 from remit.protocol import Message, ProtocolError, Receiver, send
@@ -29,9 +30,9 @@ _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 def serve(channel: socket.socket) -> None:
     """Answer the supervisor's requests until it hangs up.
 
-    A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
-    socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
+    A request is {id, do: connect | bind | listen | send | truncate | cancel, …}, most with the address (a struct
+    sockaddr in hex) and the socket, and for path-named addresses the agent's directory, as descriptors; for `own`
+    ports, so many tables of sockets and then listeners to hold meanwhile. The reply is {id, errno, …}.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -57,6 +58,9 @@ class _Deputy:
         number, operation = int(request["id"]), request["do"]
         if operation == "cancel":
             self._cancel(number)
+            return
+        if operation == "truncate":
+            self._reply(number, truncate(request))
             return
         more = descriptors[1:]
         directory = more[0] if "path" in request else None

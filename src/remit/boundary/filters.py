@@ -44,12 +44,17 @@ class Rule(NamedTuple):
 
 
 def compile_filter(
-    machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False, signals: bool = False
+    machine: str,
+    rules: Sequence[Rule] | None = None,
+    *,
+    datagrams: bool = False,
+    signals: bool = False,
+    truncate: bool = False,
 ) -> str:
     """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
 
     `rules` other than RULES are for a test that takes one away. `datagrams`: UDP sockets may exist, so every send whose
-    address the filter cannot see must ask. `signals`: Landlock has no wall for them here, so each must ask.
+    address the filter cannot see must ask. `signals` and `truncate`: Landlock has no wall for these here, so each asks.
     """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
@@ -58,9 +63,9 @@ def compile_filter(
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        more = (*(DATAGRAMS if datagrams else ()), *(SIGNALS if signals else ()))
-        chosen = (*(RULES if rules is None else rules), *more)
-        return base64.b64encode(_export(pyseccomp, machine, chosen)).decode()
+        more = (*(DATAGRAMS if datagrams else ()), *(SIGNALS if signals else ()), *(TRUNCATE if truncate else ()))
+        chosen = dict.fromkeys((*(RULES if rules is None else rules), *more))
+        return base64.b64encode(_export(pyseccomp, machine, tuple(chosen))).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -178,6 +183,9 @@ SIGNALS = (
     *_each("ioctl", _equal(1, FIOSETOWN), _equal(1, SIOCSPGRP), _equal(1, FIOASYNC)),
 )
 
+# Where Landlock has no right for it (below ABI 3), in every sight. Opens that truncate ask anyway.
+TRUNCATE = (Rule("truncate"),)
+
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
@@ -243,7 +251,7 @@ SIGHTS: dict[str, tuple[Rule, ...]] = {NORMAL: RULES, FULL: FULL_RULES}
 
 # Every call that may become a question, for whoever turns a number back into a name.
 QUESTIONS: tuple[str, ...] = tuple(
-    dict.fromkeys(rule.name for rules in (*SIGHTS.values(), SIGNALS) for rule in rules if rule.errno is None)
+    dict.fromkeys(rule.name for rules in (*SIGHTS.values(), SIGNALS, TRUNCATE) for rule in rules if rule.errno is None)
 )
 
 # Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.

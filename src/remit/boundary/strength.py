@@ -53,6 +53,11 @@ def has_signal_scope(host: Host) -> bool:
     return host.landlock_abi >= 6
 
 
+def has_truncate_right(host: Host) -> bool:
+    """Whether Landlock keeps files outside the grants from being cut. Where it does not, the deputy cuts."""
+    return host.landlock_abi >= 3
+
+
 def find_gaps(
     host: Host, files: FileGrants, masks: Masks, accepted: Container[str], *, sight: str = "normal"
 ) -> tuple[Gap, ...]:
@@ -96,7 +101,7 @@ def _missing_rights(abi: int) -> Iterable[str]:
         # Renames, truncate and device ioctl are parts of the wall that is missing altogether.
         yield "files-unwalled"
     else:
-        for name, needed in (("refer-unwalled", 2), ("truncate-unwalled", 3), ("device-ioctl-unwalled", 5)):
+        for name, needed in (("refer-unwalled", 2), ("device-ioctl-unwalled", 5)):
             if abi < needed:
                 yield name
     for name, needed in (("network-unwalled", 4), ("abstract-sockets-unwalled", 6)):

@@ -26,7 +26,6 @@ GAPS: dict[str, GapKind] = {
     "refer-unwalled": GapKind(
         WALL, "Landlock below ABI 2 refuses every rename and link between directories, granted or not", _NEWER
     ),
-    "truncate-unwalled": GapKind(WALL, "Landlock below ABI 3 cannot stop truncate on files outside the grants", _NEWER),
     "network-unwalled": GapKind(
         WALL, "Landlock below ABI 4 has no TCP wall; only the supervisor stands before connect and bind", _NEWER
     ),

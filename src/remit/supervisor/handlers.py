@@ -13,6 +13,7 @@ from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answer_signals import SIGNALS, SignalAnswers
+from remit.supervisor.answer_truncate import TruncateAnswers, without_truncating
 from remit.supervisor.answers import Desk
 from remit.supervisor.images import ExecStops
 from remit.supervisor.seen import Seen
@@ -21,7 +22,13 @@ IsQuiet = Callable[[Question, str], bool]
 
 
 def handlers(
-    desk: Desk, network: NetworkAnswers, sends: SendAnswers, signals: SignalAnswers, stops: ExecStops, seen: Seen
+    desk: Desk,
+    network: NetworkAnswers,
+    sends: SendAnswers,
+    signals: SignalAnswers,
+    truncates: TruncateAnswers,
+    stops: ExecStops,
+    seen: Seen,
 ) -> tuple[dict[str, Handler], IsQuiet | None]:
     """The handlers by name, and in full sight what tells an open that needs no more looking at."""
     table: dict[str, Handler] = {
@@ -34,8 +41,17 @@ def handlers(
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         **dict.fromkeys(("connect", "bind", "listen"), network.answer),
     }
-    if desk.plan.sight == "normal":
-        return table, None
-    reads, changes = Reads(desk, seen), Changes(desk, seen)
-    full = {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
-    return {**table, **full}, reads.is_quiet
+    is_quiet: IsQuiet | None = None
+    if desk.plan.sight == "full":
+        reads, changes = Reads(desk, seen), Changes(desk, seen)
+        table |= {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
+        is_quiet = reads.is_quiet
+    if 0 < desk.plan.landlock_abi < 3:
+        truncates.note = table.get("truncate")
+        table |= {name: without_truncating(table[name]) for name in answer_files.OPENS}
+        return {**table, "truncate": truncates.truncate}, is_quiet and _but_openat2(is_quiet)
+    return table, is_quiet
+
+
+def _but_openat2(is_quiet: IsQuiet) -> IsQuiet:
+    return lambda question, name: name != "openat2" and is_quiet(question, name)

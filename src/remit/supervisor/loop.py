@@ -24,6 +24,7 @@ from remit.protocol import Message
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answer_signals import SignalAnswers
+from remit.supervisor.answer_truncate import TruncateAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
@@ -109,7 +110,8 @@ class Supervisor:
         self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond)
         self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
         signals = SignalAnswers(desk, self._questions.give, killable=boundary.killable)
-        table, is_quiet = handlers(desk, self._network, sends, signals, self._stops, self._seen)
+        truncates = TruncateAnswers(self._deputy, self._questions.respond)
+        table, is_quiet = handlers(desk, self._network, sends, signals, truncates, self._stops, self._seen)
         self._questions.use(table, self._stops, is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
