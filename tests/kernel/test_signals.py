@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from attacks import Inside, is_running
-from older import older_session
+from older import SCOPE, older_session
 
 
 @pytest.fixture(scope="module")
@@ -124,3 +124,19 @@ def test_where_signals_break_off_questions_the_sender_gets_its_own_once(
     with older_session(tmp_path_factory, abi=5, breakable=True) as inside:
         assert inside.header()["host"]["questions_killable"] is False
         assert inside.do("signals.py", "to_its_group").result == ["itself", "child -15"]
+
+
+def test_in_a_process_namespace_of_their_own_numbers_are_their_own(
+    tmp_path_factory: pytest.TempPathFactory, outsider: int
+) -> None:
+    script = "sleep 60 & kill $!; wait $!; echo $?; kill -9 -1; echo alone"
+    with older_session(tmp_path_factory, abi=5, scope=f"{SCOPE}nested-sandbox: userns\n") as inside:
+        command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "sh", "-c", script]
+        with inside.session.step("nested", tool="unshare"):
+            done = inside.session.run(command, capture_output=True, text=True, timeout=60)
+        if "unshare failed" in done.stderr:
+            pytest.skip(f"no namespaces to be had: {done.stderr.strip()}")
+        assert done.stdout.split() == ["143", "alone"], done.stderr
+        assert not [record for record in inside.records() if record["kind"] == "signal"]
+        assert inside.run(["bash", "-c", f"kill -9 {outsider}"]).status == 1
+    assert is_running(outsider)
