@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from proving import examine_alone, prove
 
 from remit.attempts.attempt import OPEN, Outside, Result
 from remit.attempts.catalogue import BY_NAME
 from remit.boundary import filters
-from remit.boundary.filters import RULES, Rule, compile_filter
+from remit.boundary.filters import RULES, SIGNALS, TRUNCATE, Rule, compile_filter
 from remit.doctor.examination import AT_MOST
 from remit.doctor.outsiders import Outsiders
 from remit.kernel import raw
@@ -50,6 +52,8 @@ TRIED_BY: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("semget", "semop", "semtimedop", "semctl"), ("semaphores",)),
     **dict.fromkeys(("mq_open", "mq_unlink"), ("message-queues",)),
 }
+# Of those rules that stand only where Landlock has no wall for signals.
+SIGNALS_TRIED_BY = ("signal-neighbour", "signal-by-owner", "signal-by-terminal")
 # How processes come, go and become others is watched of the agent's own, which take a whole session to make.
 BY_SESSION: dict[str, tuple[str, ...]] = {
     "execve": ("memory-by-path",),
@@ -84,6 +88,35 @@ def run(
 ) -> list[Result]:
     mutant = plan._replace(seccomp=compile_filter(MACHINE, rules))
     return examine_alone(mutant, names, outside) if by_session else prove(mutant, names, outside)
+
+
+@pytest.fixture(scope="module")
+def older_plan(plan_on: Callable[[int], Plan]) -> Plan:
+    """On a host whose Landlock has no scopes."""
+    return plan_on(5)
+
+
+def test_the_rules_for_signals_leave_none_of_them_open(older_plan: Plan, outside: Outside) -> None:
+    assert shown(run(older_plan, (*RULES, *SIGNALS), SIGNALS_TRIED_BY, False, outside)) == []
+
+
+@pytest.mark.parametrize("rule", [rule for rule in SIGNALS if raw.number(rule.name) is not None], ids=describe)
+def test_without_a_rule_for_signals_an_attempt_is_open(older_plan: Plan, outside: Outside, rule: Rule) -> None:
+    rest = (*RULES, *(other for other in SIGNALS if other is not rule))
+    found = shown(run(older_plan, rest, SIGNALS_TRIED_BY, False, outside))
+    assert len(found) == 1, f"not one attempt needs this rule: {describe(rule)}: {found}"
+
+
+def test_without_the_rule_for_truncate_evidence_can_be_emptied(
+    plan_on: Callable[[int], Plan], outside: Outside
+) -> None:
+    plan, names = plan_on(2), ("truncate", "evidence-remove", "truncate-by-open")
+
+    def open_ones(rules: tuple[Rule, ...]) -> list[str]:
+        return [name for name, _ in shown(run(plan, rules, names, False, outside)) if name in names]
+
+    assert open_ones((*RULES, *SIGNALS, *TRUNCATE)) == []
+    assert open_ones((*RULES, *SIGNALS)) == ["truncate", "evidence-remove"]
 
 
 def shown(results: list[Result]) -> list[tuple[str, str]]:

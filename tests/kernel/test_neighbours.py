@@ -13,7 +13,7 @@ import pytest
 from attacks import Inside, is_running, read_status
 
 REFUSED = (errno.EACCES, errno.EPERM)
-OURS = ("supervisor", "zygote", "deputy", "launcher", "engine")
+OURS = ("supervisor", "zygote", "deputy", "launcher", "engine", "notary")
 
 
 @pytest.fixture(params=["outsider", *OURS])
@@ -22,16 +22,16 @@ def target(request: pytest.FixtureRequest, inside: Inside) -> int:
     if request.param == "outsider":
         pid: int = request.getfixturevalue("outsider")
         return pid
-    if request.param == "engine":
-        return find_engine(inside)
+    if request.param in ("engine", "notary"):
+        return find_child(inside, f"remit-{request.param}")
     return int(inside.header()[request.param])
 
 
-def find_engine(inside: Inside) -> int:
+def find_child(inside: Inside, name: str) -> int:
     launcher = inside.header()["launcher"]
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    (engine,) = [int(pid) for pid in children if read_status(int(pid))["Name"] == "remit-engine"]
-    return engine
+    (found,) = [int(pid) for pid in children if read_status(int(pid))["Name"] == name]
+    return found
 
 
 def test_what_proc_shows_only_to_its_own_is_closed(inside: Inside, target: int) -> None:
@@ -39,7 +39,7 @@ def test_what_proc_shows_only_to_its_own_is_closed(inside: Inside, target: int) 
     assert {name: error for name, error in result.items() if error not in REFUSED} == {}
 
 
-@pytest.mark.parametrize("target", ["outsider", "supervisor", "deputy", "launcher", "engine"], indirect=True)
+@pytest.mark.parametrize("target", ["outsider", "supervisor", "deputy", "launcher", "engine", "notary"], indirect=True)
 def test_it_cannot_be_signalled(inside: Inside, target: int) -> None:
     result = inside.do("neighbours.py", "signal_it", target).result
     assert result == dict.fromkeys(result, errno.EPERM)

@@ -83,6 +83,12 @@ def test_in_a_stock_container_the_granted_story_ends_the_same(tmp_path: Path) ->
     assert {finding["verdict"] for finding in result["findings"]} == {"kill"}
 
 
+def test_gaps_are_accepted_as_by_remit_run(tmp_path: Path) -> None:
+    """Those of an older kernel; here there is none, and the story is the same."""
+    status, result = demo_json("--accept-gap", "network-unwalled", "--accept-gap", "refer-unwalled", state=tmp_path)
+    assert (status, failures(result)) == (0, [])
+
+
 def test_granted_the_tunnel_and_the_miner_are_recognised_and_ended_by_verdict(tmp_path: Path) -> None:
     status, result = demo_json("--granted", state=tmp_path)
     assert failures(result) == []

@@ -86,9 +86,9 @@ def test_death_is_an_answer_only_by_the_signal_that_the_wall_gives() -> None:
 
 
 def test_what_is_open_has_the_name_of_a_gap_only_when_the_session_has_it() -> None:
-    covered = attempt(gaps=("files-unwalled", "truncate-unwalled"))
-    assert judge(covered, Outcome(), gaps=["truncate-unwalled"]).gap == "truncate-unwalled"
-    assert judge(covered, Outcome(), gaps=["signals-unwalled"]).gap == ""
+    covered = attempt(gaps=("files-unwalled", "refer-unwalled"))
+    assert judge(covered, Outcome(), gaps=["refer-unwalled"]).gap == "refer-unwalled"
+    assert judge(covered, Outcome(), gaps=["metadata-unwalled"]).gap == ""
 
 
 def test_what_cannot_be_tried_is_skipped_with_its_reason() -> None:

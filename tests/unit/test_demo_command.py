@@ -12,6 +12,7 @@ from remit.cli import main
 from remit.demo import DemoError
 from remit.demo.script import BROKEN_MODULE, FIXED_MODULE
 from remit.demo.workspace import a_place
+from remit.errors import UsageError
 
 
 def test_without_asyncssh_the_hint_installs_it(
@@ -21,6 +22,12 @@ def test_without_asyncssh_the_hint_installs_it(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert main(["demo", "rome"]) == DemoError.exit_status
     assert "hint: pip install asyncssh" in capsys.readouterr().err
+
+
+def test_without_remit_there_is_no_gap_to_accept(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("asyncssh")
+    assert main(["demo", "rome", "--unguarded", "--accept-gap", "refer-unwalled"]) == UsageError.exit_status
+    assert "--accept-gap: without remit there are no walls" in capsys.readouterr().err
 
 
 def test_a_temporary_place_is_removed() -> None:

@@ -228,6 +228,45 @@ def _libseccomp_knows(name: str) -> bool:
 
 
 @cache
+def program_for_signals(machine: str = "x86_64") -> list[Instruction]:
+    return decode(base64.b64decode(filters.compile_filter(machine, signals=True)))
+
+
+@pytest.mark.parametrize("dirt", GARBAGE)
+@pytest.mark.parametrize("machine", filters.MACHINES)
+def test_where_landlock_has_no_wall_for_signals_every_one_asks(machine: str, dirt: int) -> None:
+    def decided(name: str, *arguments: int) -> int:
+        return verdict(program_for_signals(machine), number(name, machine), arguments, machine)
+
+    for name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal"):
+        for value in (0, 1, 4711, 0xFFFFFFFF):
+            assert decided(name, *[value | dirt] * 4) == NOTIFY, name
+            assert ask(name, *[value | dirt] * 4, machine=machine) == ALLOW, name
+    for command in (8, 15):  # F_SETOWN, F_SETOWN_EX
+        assert decided("fcntl", 3, command | dirt, 77 | dirt) == NOTIFY
+    assert decided("fcntl", 3, 4 | dirt, 0x2000 | dirt) == NOTIFY  # F_SETFL O_ASYNC
+    assert decided("fcntl", 3, 4 | dirt, 0x2C00 | dirt) == NOTIFY
+    assert decided("fcntl", 3, 4 | dirt, 0xC00 | dirt) == ALLOW
+    for command in (0, 1, 2, 3, 6, 9, 10, 1030):  # F_DUPFD, F_GETFL, F_SETLK, F_SETSIG and others
+        assert decided("fcntl", 3, command | dirt, 0x2000) == ALLOW
+    for request in (0x8901, 0x8902, 0x5452):  # FIOSETOWN, SIOCSPGRP, FIOASYNC
+        assert decided("ioctl", 3, request | dirt, 0x1000) == NOTIFY
+    for request in (0x5401, 0x5421, 0x8903):  # TCGETS, FIONBIO, FIOGETOWN
+        assert decided("ioctl", 3, request | dirt, 0x1000) == ALLOW
+
+
+@pytest.mark.parametrize("machine", filters.MACHINES)
+def test_the_rules_for_signals_change_nothing_else(machine: str) -> None:
+    theirs = {filters.resolve(pyseccomp, machine, rule.name) for rule in filters.SIGNALS}
+    for call in range(600):
+        for value in (0, 1, 2, 16, *GARBAGE, 0xFFFFFFFFFFFFFFFF):
+            if call not in theirs:
+                assert verdict(program_for_signals(machine), call, [value] * 6, machine) == verdict(
+                    program(machine), call, [value] * 6, machine
+                ), (call, value)
+
+
+@cache
 def full_program(machine: str = "x86_64") -> list[Instruction]:
     return decode(base64.b64decode(filters.compile_filter(machine, filters.FULL_RULES)))
 

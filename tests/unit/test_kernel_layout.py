@@ -38,6 +38,7 @@ CONSTANTS = {
     "sizeof(struct seccomp_notif_resp)": seccomp._RESPONSE.size,
     "offsetof(struct seccomp_notif, data)": 16,
     "SYS_seccomp": libc.SYS_SECCOMP,
+    "SYS_tgkill": libc.SYS_TGKILL,
     "SYS_pidfd_open": libc.SYS_PIDFD_OPEN,
     "SYS_pidfd_getfd": libc.SYS_PIDFD_GETFD,
     "SYS_pidfd_send_signal": libc.SYS_PIDFD_SEND_SIGNAL,

@@ -38,6 +38,7 @@ class Outside:
     deputy: int = 0
     launcher: int = 0
     engine: int = 0
+    notary: int = 0
     shared_memory: int = -1  # System V identifiers
     messages: int = -1
     semaphores: int = -1
@@ -46,6 +47,7 @@ class Outside:
     readable_program: str = ""  # one that may be read, and no more
     set_user_id: str = ""  # a program of root's
     terminal: str = ""  # of another session of this user
+    typist: int = 0  # the process in front of that terminal, in which somebody types
     memory_file: str = ""  # in /dev/shm
     secret: str = ""  # within a granted tree, and taken back by files.secrets
     protected: str = ""  # within a writable tree, and taken back by files.protect

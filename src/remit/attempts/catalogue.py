@@ -9,6 +9,7 @@ from remit.attempts import (
     metadata,
     neighbours,
     network,
+    owners,
     privileges,
     processes,
     remit_itself,
@@ -28,6 +29,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     *processes.ATTEMPTS,
     *calls.ATTEMPTS,
     *neighbours.ATTEMPTS,
+    *owners.ATTEMPTS,
     *remit_itself.ATTEMPTS,
 )
 BY_NAME: dict[str, Attempt] = {attempt.name: attempt for attempt in ATTEMPTS}

@@ -16,6 +16,7 @@ from remit.kernel import raw
 _HERE = -100  # AT_FDCWD
 _EXCHANGE = 2
 _REFUSED_MOVES = (errno.EACCES, errno.EXDEV)  # Landlock answers EXDEV where only the move itself is missing (ABI 2)
+_OPENAT2 = (errno.EACCES, errno.ENOSYS)  # it is made missing where it could truncate
 _OPEN = Witness("open")
 _WAYS_TO_WRITE = {
     "O_WRONLY": os.O_WRONLY,
@@ -71,6 +72,22 @@ def _opens(call: str) -> Act:
 def _openat2(outside: Outside) -> None:
     how = raw.Memory(struct.pack("=QQQ", os.O_WRONLY, 0, 0))
     os.close(raw.call("openat2", _HERE, os.fsencode(_file(outside)), how, 24))
+
+
+def _truncate_by_open(outside: Outside) -> None:
+    """Without asking to write, which is what Landlock had a right for first."""
+    if not outside.readable_program:
+        raise Skip("nothing may only be read")
+    path = os.fsencode(outside.readable_program)
+    how = raw.Memory(struct.pack("=QQQ", os.O_TRUNC, 0, 0))
+    each(
+        (
+            ("open O_TRUNC", lambda: raw.call("openat", _HERE, path, os.O_TRUNC)),
+            ("open O_TRUNC|O_RDWR|O_WRONLY", lambda: raw.call("openat", _HERE, path, os.O_TRUNC | 3)),
+            ("openat2 O_TRUNC", lambda: raw.call("openat2", _HERE, path, how, 24)),
+        ),
+        _OPENAT2,
+    )
 
 
 def _creat(outside: Outside) -> None:
@@ -176,7 +193,8 @@ ATTEMPTS = (
              witness=Witness("open", times=5)),
     _attempt("write-openat", "open a file outside for writing", "openat, each flag", _opens("openat"),
              witness=Witness("open", times=5)),
-    _attempt("write-openat2", "open a file outside for writing", "openat2", _openat2, witness=_OPEN),
+    _attempt("write-openat2", "open a file outside for writing", "openat2", _openat2, witness=_OPEN,
+             refusals=_OPENAT2),
     _attempt("write-creat", "empty a file outside", "creat", _creat, witness=_OPEN),
     _attempt("write-by-link", "write through a link of one's own", "symlink, open", _write_link, witness=_OPEN),
     _attempt("write-by-dots", "write by a path that climbs out", "open",
@@ -192,7 +210,9 @@ ATTEMPTS = (
     Attempt("open-by-handle", "system-calls", "open a file by its number", "open_by_handle_at", _handle,
             Witness("privilege", "open_by_handle_at")),
     _attempt("truncate", "empty a file outside", "truncate", lambda o: os.truncate(_file(o), 0),
-             gaps=("truncate-unwalled",), refusals=_LANDLOCK),
+             refusals=_LANDLOCK),
+    _attempt("truncate-by-open", "empty a file that may only be read", "open, openat2", _truncate_by_open,
+             witness=Witness("open", times=3), refusals=_OPENAT2),
     _attempt("remove", "remove a file outside", "unlink", lambda o: os.unlink(_file(o)), refusals=_LANDLOCK),
     _attempt("remove-directory", "remove a directory outside", "rmdir", lambda o: os.rmdir(_EMPTY(o)),
              refusals=_LANDLOCK),

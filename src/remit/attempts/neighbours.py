@@ -33,6 +33,7 @@ def _signals(pid: int) -> Ways:
         ("tgkill", lambda: raw.call("tgkill", pid, pid, harmless)),
         ("tkill", lambda: raw.call("tkill", pid, harmless)),
         ("rt_sigqueueinfo", lambda: raw.call("rt_sigqueueinfo", pid, harmless, information)),
+        ("rt_tgsigqueueinfo", lambda: raw.call("rt_tgsigqueueinfo", pid, pid, harmless, information)),
         ("pidfd_send_signal", lambda: _by_descriptor(pid, harmless)),
     )
 
@@ -116,12 +117,13 @@ _TARGETS: dict[str, tuple[str, Target]] = {
     "deputy": ("the deputy", lambda o: o.deputy),
     "launcher": ("the launcher", lambda o: o.launcher),
     "engine": ("the engine", lambda o: o.engine),
+    "notary": ("the notary", lambda o: o.notary),
     "zygote": ("the zygote", lambda o: o.zygote),
 }
 
 
 _HOW = {
-    "signal": "kill, tgkill, tkill, rt_sigqueueinfo, pidfd_send_signal",
+    "signal": "kill, tgkill, tkill, rt_sigqueueinfo, rt_tgsigqueueinfo, pidfd_send_signal",
     "look-into": "open of /proc/PID/mem, environ, maps, fd, root, cwd and others",
     "trace": "ptrace, process_vm_readv, process_vm_writev, pidfd_getfd, kcmp",
     "steer": "prlimit, sched_setaffinity, sched_setscheduler, sched_setparam, sched_setattr, setpriority, ioprio_set",
@@ -150,7 +152,7 @@ def _attempt(
 
 ATTEMPTS = (
     # The zygote is of the agent's own domain: to signal it ends the session, which is no way out.
-    *(_attempt("signal", "signal", "signals", target, _signals, gaps=("signals-unwalled",))
+    *(_attempt("signal", "signal", "signals", target, _signals)
       for target in _TARGETS if target != "zygote"),
     # A process beneath Landlock may look into none that is not beneath the same layers, whatever the files granted.
     *(_attempt("look-into", "see the memory, environment and descriptors of", "files", target, _look,

@@ -18,7 +18,7 @@ from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants, is_inside
 from remit.boundary.host import Host, host_from_json
 from remit.boundary.masks import NO_MASKS, find_masks
-from remit.boundary.strength import find_gaps, find_walls
+from remit.boundary.strength import find_gaps, find_walls, has_signal_scope, has_truncate_right
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
@@ -108,6 +108,8 @@ def compile_scope(
             filters.SIGHTS[sight],
             datagrams=bool(scope.network.udp) and host.take_descriptors,
             make_sockets=not host.take_descriptors,
+            signals=not has_signal_scope(host),
+            truncate=not has_truncate_right(host),
         ),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits, masks, observe=observe),

@@ -19,6 +19,7 @@ from remit.boundary.metadata import change_metadata
 from remit.boundary.own_ports import connect_own
 from remit.boundary.own_sockets import OwnSockets
 from remit.boundary.sends import send_messages
+from remit.boundary.truncates import truncate
 from remit.kernel.closing import close_promptly, cut_short, prepare
 from remit.kernel.libc import socket_call
 from remit.kernel.seccomp import add_descriptor
@@ -32,12 +33,11 @@ _UNIX_FAMILY = struct.pack("=H", socket.AF_UNIX)
 def serve(channel: socket.socket) -> None:
     """Answer the supervisor's requests until it hangs up.
 
-    A request is {id, do: connect | bind | listen | send | cancel, address: hex of a struct sockaddr, …} with the
-    socket, and for path-named addresses the agent's directory, as descriptors; for `own` ports, so many tables of
-    sockets and then listeners to hold meanwhile. `metadata` is described in
-    `remit.boundary.metadata`. The reply is {id, errno, …}. A request to `make` one names family,
-    kind, protocol and the question, and has the listener as its descriptor; a duplicate of the socket comes with the
-    reply, and the number that it has with the agent.
+    A request is {id, do: connect | bind | listen | send | truncate | metadata | make | cancel, …}, most with a
+    struct sockaddr in hex (`address`) and the socket, and for path-named addresses the agent's directory, as
+    descriptors; for `own` ports, so many tables of sockets and then listeners to hold meanwhile. A request to `make` a
+    socket names family, kind, protocol and the question, and has the listener as its descriptor; a duplicate of the
+    socket comes with the reply, and the number that it has with the agent. The reply is {id, errno, …}.
     """
     prepare()
     deputy = _Deputy(channel)
@@ -70,6 +70,9 @@ class _Deputy:
             return
         if operation == "make":
             self._make(number, descriptors[0], request)
+            return
+        if operation == "truncate":
+            self._reply(number, truncate(request))
             return
         more = descriptors[1:]
         directory = more[0] if "path" in request else None

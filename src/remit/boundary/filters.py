@@ -44,12 +44,19 @@ class Rule(NamedTuple):
 
 
 def compile_filter(
-    machine: str, rules: Sequence[Rule] | None = None, *, datagrams: bool = False, make_sockets: bool = False
+    machine: str,
+    rules: Sequence[Rule] | None = None,
+    *,
+    datagrams: bool = False,
+    signals: bool = False,
+    truncate: bool = False,
+    make_sockets: bool = False,
 ) -> str:
     """The filter as base64 of struct sock_filter[]; raises BoundaryError when libseccomp cannot make it.
 
     `rules` other than RULES are for a test that takes one away. `datagrams`: UDP sockets may exist, so every send whose
-    address the filter cannot see must ask. `make_sockets`: every socket asks, for the supervisor makes it.
+    address the filter cannot see must ask. `signals` and `truncate`: Landlock has no wall for these here, so each asks.
+    `make_sockets`: every socket asks, for the supervisor makes it.
     """
     if machine not in MACHINES:
         raise BoundaryError(f"no filter is known for this machine: {machine}", hint="run on x86_64 or aarch64")
@@ -58,9 +65,14 @@ def compile_filter(
     except (ImportError, RuntimeError, OSError) as problem:
         raise BoundaryError(f"cannot load libseccomp: {problem}", hint="apt install libseccomp2") from problem
     try:
-        more = (*(DATAGRAMS if datagrams else ()), *(MAKE_SOCKETS if make_sockets else ()))
-        chosen = (*(RULES if rules is None else rules), *more)
-        return base64.b64encode(_export(pyseccomp, machine, chosen)).decode()
+        more = (
+            *(DATAGRAMS if datagrams else ()),
+            *(SIGNALS if signals else ()),
+            *(TRUNCATE if truncate else ()),
+            *(MAKE_SOCKETS if make_sockets else ()),
+        )
+        chosen = dict.fromkeys((*(RULES if rules is None else rules), *more))
+        return base64.b64encode(_export(pyseccomp, machine, tuple(chosen))).decode()
     except OSError as problem:
         raise BoundaryError(
             f"libseccomp cannot compile the filter: {problem}", hint="libseccomp 2.5 or newer is needed"
@@ -182,6 +194,21 @@ DATAGRAMS = (Rule("sendmsg"), Rule("sendmmsg"))
 # Where the supervisor cannot take a socket from its process, it makes it.
 MAKE_SOCKETS = (Rule("socket"),)
 
+F_SETFL, F_SETOWN, F_SETOWN_EX, O_ASYNC = 4, 8, 15, 0o20000
+FIOSETOWN, SIOCSPGRP, FIOASYNC = 0x8901, 0x8902, 0x5452
+
+# Where Landlock has no scope for signals (below ABI 6). The kernel also sends them by itself, to whom an open file
+# belongs: fcntl and ioctl say who that is, and a terminal belongs to whatever runs in front of it.
+SIGNALS = (
+    *(Rule(name) for name in ("kill", "tkill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "pidfd_send_signal")),
+    *_each("fcntl", _equal(1, F_SETOWN), _equal(1, F_SETOWN_EX)),
+    Rule("fcntl", (_equal(1, F_SETFL), _bits(2, O_ASYNC))),
+    *_each("ioctl", _equal(1, FIOSETOWN), _equal(1, SIOCSPGRP), _equal(1, FIOASYNC)),
+)
+
+# Where Landlock has no right for it (below ABI 3), in every sight. Opens that truncate ask anyway.
+TRUNCATE = (Rule("truncate"),)
+
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
 FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820  # a descriptor that may only read is enough (ioctl_fs)
@@ -248,7 +275,7 @@ SIGHTS: dict[str, tuple[Rule, ...]] = {NORMAL: RULES, FULL: FULL_RULES}
 
 # Every call that may become a question, for whoever turns a number back into a name.
 QUESTIONS: tuple[str, ...] = tuple(
-    dict.fromkeys(rule.name for rules in SIGHTS.values() for rule in rules if rule.errno is None)
+    dict.fromkeys(rule.name for rules in (*SIGHTS.values(), SIGNALS, TRUNCATE) for rule in rules if rule.errno is None)
 )
 
 # Numbers since Linux 5.1 are the same on every architecture; an older libseccomp does not know these names.

@@ -28,7 +28,7 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
         ("metadata", SUPERVISOR, True),
         ("tcp", KERNEL, abi >= 4),
         ("device-ioctl", KERNEL, abi >= 5),
-        ("signals", KERNEL, abi >= 6),
+        ("signals", KERNEL if has_signal_scope(host) else SUPERVISOR, True),
         ("abstract-sockets", KERNEL, abi >= 6),
         ("addresses", SUPERVISOR, True),
         ("unix-sockets", SUPERVISOR, True),
@@ -47,6 +47,16 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
     return tuple(
         Wall(name, strength, not (observe and name in OBSERVED)) for name, strength, present in walls if present
     )
+
+
+def has_signal_scope(host: Host) -> bool:
+    """Whether Landlock keeps signals within the session. Where it does not, each of them is a question."""
+    return host.landlock_abi >= 6
+
+
+def has_truncate_right(host: Host) -> bool:
+    """Whether Landlock keeps files outside the grants from being cut. Where it does not, the deputy cuts."""
+    return host.landlock_abi >= 3
 
 
 def find_gaps(
@@ -92,9 +102,9 @@ def _missing_rights(abi: int) -> Iterable[str]:
         # Renames, truncate and device ioctl are parts of the wall that is missing altogether.
         yield "files-unwalled"
     else:
-        for name, needed in (("refer-unwalled", 2), ("truncate-unwalled", 3), ("device-ioctl-unwalled", 5)):
+        for name, needed in (("refer-unwalled", 2), ("device-ioctl-unwalled", 5)):
             if abi < needed:
                 yield name
-    for name, needed in (("network-unwalled", 4), ("signals-unwalled", 6), ("abstract-sockets-unwalled", 6)):
+    for name, needed in (("network-unwalled", 4), ("abstract-sockets-unwalled", 6)):
         if abi < needed:
             yield name

@@ -17,6 +17,7 @@ import json
 from pathlib import Path
 
 from remit.demo import DemoError
+from remit.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--unguarded", action="store_true", help="run the agent without remit: everything works")
     how.add_argument("--granted", action="store_true", help="grant the two connects by scope: verdicts must stop them")
+    parser.add_argument(
+        "--accept-gap",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="start although this wall cannot be built; may be repeated",
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep workspace, scope and evidence in this directory")
 
 
@@ -35,6 +43,8 @@ def run(options: argparse.Namespace) -> int:
     from remit.demo.story import tell
 
     mode = "unguarded" if options.unguarded else "granted" if options.granted else "guarded"
-    result = run_rome(mode, keep=options.keep)
+    if mode == "unguarded" and options.accept_gap:
+        raise UsageError("--accept-gap: without remit there are no walls", hint="leave out one of the two")
+    result = run_rome(mode, keep=options.keep, accept_gaps=options.accept_gap)
     print(json.dumps(result, indent=2) if options.json else tell(result))
     return 0 if result["passed"] else 1

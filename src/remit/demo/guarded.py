@@ -24,18 +24,18 @@ STEP_SECONDS = 15.0
 PATIENCE = 6.0  # how long the granted tunnel and miner would go on if no verdict came
 
 
-def run_guarded(place: Place) -> dict[str, Any]:
+def run_guarded(place: Place, accept_gaps: Sequence[str] = ()) -> dict[str, Any]:
     """The whole story in one session whose scope grants no network."""
     began = time.monotonic()
     with outside_world(place.workspace / script.KEY_FILE) as outside:
-        played = play(place, "rome", script.rome(outside), scope_text())
+        played = play(place, "rome", script.rome(outside), scope_text(), accept_gaps)
         checks = guarded_checks(played.report, played.script, played.turns, outside)
     checks.append(Check("the honest work is done", place.result_is_there(), "durations.py fixed, RESULT.md written"))
     checks += proofs(played.evidence, played.name)
     return _result("guarded", [played], checks, outside, time.monotonic() - began)
 
 
-def run_granted(place: Place) -> dict[str, Any]:
+def run_granted(place: Place, accept_gaps: Sequence[str] = ()) -> dict[str, Any]:
     """Two sessions whose scope lets the connections through: the tunnel in one, the miner in the other."""
     began = time.monotonic()
     with outside_world(place.workspace / script.KEY_FILE) as outside:
@@ -43,7 +43,8 @@ def run_granted(place: Place) -> dict[str, Any]:
         start = script.honest_work()[:1]
         tunnel = [*start, script.tunnel(outside), script.waiting(PATIENCE)]
         miner = [*start, script.miner(outside, shares=1_000_000, seconds=PATIENCE)]
-        played = [play(place, "tunnel", tunnel, scope), play(place, "miner", miner, scope)]
+        stories = (("tunnel", tunnel), ("miner", miner))
+        played = [play(place, name, turns, scope, accept_gaps) for name, turns in stories]
         checks = [check for one in played for check in granted_checks(one.name, one.report, one.script, one.result)]
         checks.append(_everyone_left(outside))
     for one in played:
@@ -51,7 +52,7 @@ def run_granted(place: Place) -> dict[str, Any]:
     return _result("granted", played, checks, outside, time.monotonic() - began)
 
 
-def play(place: Place, name: str, turns: list[script.Scripted], scope: str) -> Played:
+def play(place: Place, name: str, turns: list[script.Scripted], scope: str, accept_gaps: Sequence[str] = ()) -> Played:
     """Run one scripted conversation as one session and read the report from its evidence."""
     # Beside the workspace, never in it: the agent must not reach what bounds it.
     scope_file = place.root / f"scope-{name}.yaml"
@@ -60,7 +61,9 @@ def play(place: Place, name: str, turns: list[script.Scripted], scope: str) -> P
     labels = {"demo": "rome", "story": name}
     calls = script.numbered(turns)
     with (
-        remit.Session(scope=scope_file, workspace=place.workspace, labels=labels, evidence=evidence) as session,
+        remit.Session(
+            scope=scope_file, workspace=place.workspace, labels=labels, evidence=evidence, accept_gaps=accept_gaps
+        ) as session,
         model_endpoint(calls) as model_port,
     ):
         done = work(model_port, script.PROMPT, lambda call: _execute(session, call))

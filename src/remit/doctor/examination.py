@@ -149,13 +149,14 @@ class _Examination:
             zygote=int(self.header["zygote"]),
             deputy=int(self.header["deputy"]),
             launcher=launcher,
-            engine=_find_engine(launcher),
+            engine=_find_child(launcher, "remit-engine"),
+            notary=_find_child(launcher, "remit-notary"),
             at_most=AT_MOST,
         )
 
 
-def _find_engine(launcher: int) -> int:
+def _find_child(launcher: int, name: str) -> int:
     for pid in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
-        if Path(f"/proc/{pid}/comm").read_text().strip() == "remit-engine":
+        if Path(f"/proc/{pid}/comm").read_text().strip() == name:
             return int(pid)
     return 0

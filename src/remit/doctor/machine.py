@@ -30,10 +30,15 @@ _LANDLOCK = (
     # (ABI, kernel, what it brings, what its absence costs)
     (1, "5.13", "files", "no wall around files: gap files-unwalled"),
     (2, "5.19", "renames and links between directories", "each is refused, granted or not: gap refer-unwalled"),
-    (3, "6.2", "truncate", "files outside can be emptied: gap truncate-unwalled"),
+    (3, "6.2", "truncate", "the deputy does it, and openat2 is missing"),
     (4, "6.7", "TCP", "only the supervisor stands before connect and bind: gap network-unwalled"),
     (5, "6.10", "ioctl on devices", "readable devices can be steered: gap device-ioctl-unwalled"),
-    (6, "6.12", "signals and abstract sockets", "gaps signals-unwalled and abstract-sockets-unwalled"),
+    (
+        6,
+        "6.12",
+        "signals and abstract sockets",
+        "only the supervisor stands before signals; gap abstract-sockets-unwalled",
+    ),
 )
 
 

@@ -7,11 +7,13 @@ import glob
 import os
 import resource
 import shutil
+import signal
 import socket
 import stat
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+import tty
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from remit.attempts.attempt import Outside
@@ -60,9 +62,7 @@ class Outsiders:
         self._datagram(stack, socket.AF_UNIX, f"{directory}/datagram.sock")
         udp = self._datagram(stack, socket.AF_INET, ("127.0.0.1", 0))
         neighbour = stack.enter_context(_process())
-        leader, terminal = os.openpty()
-        stack.callback(os.close, leader)
-        stack.callback(os.close, terminal)
+        terminal, typist = _terminal(stack)
         self._watch_process(neighbour.pid)
         self._watches.append(("the tree outside was changed", self._tree_watch(directory)))
         return Outside(
@@ -71,7 +71,8 @@ class Outsiders:
             tcp6=self._tcp6(stack),
             udp=udp.getsockname()[1],
             free_port=_free_port(),
-            terminal=os.ttyname(terminal),
+            terminal=terminal,
+            typist=typist,
             memory_file=_memory_file(stack),
             secret=str(self._in_workspace("secrets/deep/key")),
             protected=str(self._in_workspace("settings/deep/hook")),
@@ -219,11 +220,40 @@ class Outsiders:
 
 
 @contextlib.contextmanager
-def _process() -> Iterator[subprocess.Popen[bytes]]:
-    """A process of this user that waits until it is told to go."""
-    with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={"TOKEN": "x"}) as child:
+def _process(command: Sequence[str] = ("/bin/cat",)) -> Iterator[subprocess.Popen[bytes]]:
+    """A process of this user that waits until it is told to go, and in which real-time signals wait too."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, range(signal.SIGRTMIN, signal.SIGRTMAX + 1))
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={"TOKEN": "x"}, start_new_session=True
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    with child:
         yield child
         child.kill()
+
+
+def _terminal(stack: contextlib.ExitStack) -> tuple[str, int]:
+    """A terminal in which somebody types all the time, and the process in front of it."""
+    leader, terminal = os.openpty()
+    stack.callback(os.close, leader)
+    stack.callback(os.close, terminal)
+    tty.setraw(terminal)
+    name = os.ttyname(terminal)
+    # The first in a session to open a terminal that is nobody's has it from then on.
+    reader = stack.enter_context(_process(["/bin/sh", "-c", f"exec /bin/cat < {name}"]))
+    over = threading.Event()
+
+    def write() -> None:
+        while not over.wait(0.05):
+            os.write(leader, b"x")
+
+    thread = threading.Thread(target=write, daemon=True)
+    thread.start()
+    stack.callback(thread.join)
+    stack.callback(over.set)
+    return name, reader.pid
 
 
 def _tracer(pid: int) -> str:

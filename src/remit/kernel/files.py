@@ -1,8 +1,9 @@
-"""What a file is asked for beyond reading and writing: space that is set aside before it is needed (fallocate(2))."""
+"""What a file is asked for beyond reading and writing: space set aside before it is needed, and its flags."""
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 
 from remit.kernel.libc import libc_call
 
@@ -10,7 +11,7 @@ _FALLOC_FL_KEEP_SIZE = 0x01
 
 
 def allocate(descriptor: int, offset: int, length: int) -> None:
-    """Set space aside without changing the file's size, so that a reader sees only what was written.
+    """Set space aside (fallocate(2)) without changing the file's size, so that a reader sees only what was written.
 
     Raises OSError: ENOSPC or EDQUOT when there is none, EOPNOTSUPP when the file system cannot do it.
     """
@@ -22,3 +23,9 @@ def allocate(descriptor: int, offset: int, length: int) -> None:
         ctypes.c_int64(length),
         what="fallocate",
     )
+
+
+def set_flags(descriptor: int, flags: int, among: int) -> None:
+    """Set those of the flags that are `among` the changing ones (fcntl(2) F_SETFL); raises OSError."""
+    before = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, (before & ~among) | (flags & among))

@@ -14,6 +14,7 @@ MACHINE = os.uname().machine
 
 # Numbers of the calls that libc does not wrap. Calls newer than 5.1 share one number on all architectures.
 SYS_SECCOMP = {"x86_64": 317, "aarch64": 277}.get(MACHINE, -1)
+SYS_TGKILL = {"x86_64": 234, "aarch64": 131}.get(MACHINE, -1)
 SYS_PIDFD_SEND_SIGNAL = 424
 SYS_PIDFD_OPEN = 434
 SYS_OPENAT2 = 437

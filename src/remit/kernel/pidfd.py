@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 
-from remit.kernel.libc import SYS_PIDFD_GETFD, SYS_PIDFD_OPEN, SYS_PIDFD_SEND_SIGNAL, system_call
+from remit.kernel.libc import SYS_PIDFD_GETFD, SYS_PIDFD_OPEN, SYS_PIDFD_SEND_SIGNAL, SYS_TGKILL, system_call
 
 
 def open_process(pid: int) -> int:
@@ -34,13 +35,28 @@ def has_exited(descriptor: int) -> bool:
     return bool(poller.poll(0))
 
 
-def send_signal(descriptor: int, signal_number: int) -> bool:
-    """Send a signal; False when the process is gone."""
+def send_signal(descriptor: int, signal_number: int, information: bytes | None = None) -> bool:
+    """Send a signal, with a siginfo_t or the kernel's own; False when the process is gone."""
+    told = None if information is None else ctypes.create_string_buffer(information, len(information))
     try:
-        system_call(SYS_PIDFD_SEND_SIGNAL, descriptor, signal_number, 0, 0, what="pidfd_send_signal")
+        system_call(SYS_PIDFD_SEND_SIGNAL, descriptor, signal_number, told, 0, what="pidfd_send_signal")
     except ProcessLookupError:
         return False
     return True
+
+
+def signal_thread(process: int, thread: int, signal_number: int) -> None:
+    """tgkill(2), for who knows that the process is still there; raises OSError (ESRCH) when the thread is not."""
+    system_call(SYS_TGKILL, process, thread, signal_number, what=f"tgkill {thread}")
+
+
+def named(descriptor: int) -> int | None:
+    """The process that a descriptor of our own stands for: its number, -1 when it is gone, None for another file."""
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb") as file:
+        for line in file:
+            if line.startswith(b"Pid:"):
+                return int(line.split()[1])
+    return None
 
 
 def can_take_descriptors() -> bool:

@@ -16,11 +16,7 @@ _MORE_NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "get_robust_list": (274, 100),
     "name_to_handle_at": (303, 264),
     "pidfd_open": (434, 434),
-    "pidfd_send_signal": (424, 424),
     "renameat2": (316, 276),
-    "rt_sigqueueinfo": (129, 138),
-    "tgkill": (234, 131),
-    "tkill": (200, 130),
 }
 _COLUMN = 0 if MACHINE == "x86_64" else 1
 

@@ -26,15 +26,11 @@ GAPS: dict[str, GapKind] = {
     "refer-unwalled": GapKind(
         WALL, "Landlock below ABI 2 refuses every rename and link between directories, granted or not", _NEWER
     ),
-    "truncate-unwalled": GapKind(WALL, "Landlock below ABI 3 cannot stop truncate on files outside the grants", _NEWER),
     "network-unwalled": GapKind(
         WALL, "Landlock below ABI 4 has no TCP wall; only the supervisor stands before connect and bind", _NEWER
     ),
     "device-ioctl-unwalled": GapKind(
         WALL, "Landlock below ABI 5 cannot stop ioctl on devices that were opened for reading", _NEWER
-    ),
-    "signals-unwalled": GapKind(
-        WALL, "Landlock below ABI 6 cannot stop signals to other processes of this user", _NEWER
     ),
     "abstract-sockets-unwalled": GapKind(
         WALL, "Landlock below ABI 6 has no wall for abstract sockets; only the supervisor stands before connect", _NEWER

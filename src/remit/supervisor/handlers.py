@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
+from remit.boundary.launch import Boundary
 from remit.kernel.seccomp import Question
-from remit.supervisor import answer_calls, answer_files
+from remit.supervisor import answer_calls, answer_files, answer_owners
 from remit.supervisor.answer_calls import Handler
 from remit.supervisor.answer_changes import NAMES as CHANGES
 from remit.supervisor.answer_changes import Changes
@@ -14,26 +16,42 @@ from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
 from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
+from remit.supervisor.answer_signals import SIGNALS, SignalAnswers
 from remit.supervisor.answer_sockets import SocketAnswers
+from remit.supervisor.answer_truncate import TruncateAnswers, without_truncating
 from remit.supervisor.answers import Desk
+from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.images import ExecStops
+from remit.supervisor.made_sockets import MadeSockets
+from remit.supervisor.questions import Questions
 from remit.supervisor.seen import Seen
 
 IsQuiet = Callable[[Question, str], bool]
 
 
-def handlers(
-    desk: Desk,
-    network: NetworkAnswers,
-    sends: SendAnswers,
-    sockets: SocketAnswers,
-    metadata: Metadata,
-    stops: ExecStops,
-    seen: Seen,
-) -> tuple[dict[str, Handler], IsQuiet | None]:
-    """The handlers by name, and in full sight what tells an open that needs no more looking at."""
+class Answering(NamedTuple):
+    """The handlers by name, in full sight what tells an open that needs no more looking at, and who keeps state."""
+
+    table: dict[str, Handler]
+    is_quiet: IsQuiet | None
+    network: NetworkAnswers
+    stops: ExecStops
+
+
+def answering(
+    desk: Desk, questions: Questions, deputy: DeputyClient, boundary: Boundary, seen: Seen, made: MadeSockets | None
+) -> Answering:
+    """Everybody who answers. `made`: sockets that are made for the agent, where they cannot be taken from it."""
+    sends = SendAnswers(desk, deputy, questions.give, questions.is_valid, made)
+    network = NetworkAnswers(desk, deputy, sends, questions.respond, made)
+    stops = ExecStops(desk, questions.proceed, questions.is_valid, boundary.killable)
+    sockets = SocketAnswers(deputy, made, boundary.listener, questions.give)
+    metadata = Metadata(desk, deputy, questions.respond, questions.is_valid)
+    signals = SignalAnswers(desk, questions.give, killable=boundary.killable)
     table: dict[str, Handler] = {
         **answer_calls.HANDLERS,
+        **answer_owners.HANDLERS,
+        **dict.fromkeys(SIGNALS, signals.send),
         **dict.fromkeys(("execve", "execveat"), stops.begin),
         **dict.fromkeys(answer_files.OPENS, answer_files.open_file),
         **dict.fromkeys(METADATA, metadata.change),
@@ -41,8 +59,19 @@ def handlers(
         **dict.fromkeys(("sendto", "sendmsg", "sendmmsg"), sends.send),
         **dict.fromkeys(("connect", "bind", "listen"), network.answer),
     }
-    if desk.plan.sight == "normal":
-        return table, None
-    reads, changes = Reads(desk, seen), Changes(desk, seen)
-    full = {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
-    return {**table, **full}, reads.is_quiet
+    is_quiet: IsQuiet | None = None
+    if desk.plan.sight == "full":
+        reads, changes = Reads(desk, seen), Changes(desk, seen)
+        table |= {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
+        is_quiet = reads.is_quiet
+    if 0 < desk.plan.landlock_abi < 3:
+        truncates = TruncateAnswers(deputy, questions.respond)
+        truncates.note = table.get("truncate")
+        table |= {name: without_truncating(table[name]) for name in answer_files.OPENS}
+        table["truncate"] = truncates.truncate
+        is_quiet = is_quiet and _but_openat2(is_quiet)
+    return Answering(table, is_quiet, network, stops)
+
+
+def _but_openat2(is_quiet: IsQuiet) -> IsQuiet:
+    return lambda question, name: name != "openat2" and is_quiet(question, name)

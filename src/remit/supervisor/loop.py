@@ -21,18 +21,13 @@ from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd
 from remit.plan import Plan
 from remit.protocol import Message
-from remit.supervisor.answer_metadata import Metadata
-from remit.supervisor.answer_network import NetworkAnswers
-from remit.supervisor.answer_sends import SendAnswers
-from remit.supervisor.answer_sockets import SocketAnswers
 from remit.supervisor.answers import Desk
 from remit.supervisor.children import Children
 from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
-from remit.supervisor.handlers import handlers
-from remit.supervisor.images import ExecStops
+from remit.supervisor.handlers import answering
 from remit.supervisor.losses import Losses
 from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.mask_watch import MaskWatch
@@ -111,13 +106,9 @@ class Supervisor:
         made = self._made if plan.make_sockets else None
         if made is not None:
             self.processes.capacity -= made.most  # each takes a descriptor of ours, as each process does
-        sends = SendAnswers(desk, self._deputy, self._questions.give, self._questions.is_valid, made)
-        self._network = NetworkAnswers(desk, self._deputy, sends, self._questions.respond, made)
-        sockets = SocketAnswers(self._deputy, made, boundary.listener, self._questions.give)
-        self._stops = ExecStops(desk, self._questions.proceed, self._questions.is_valid, boundary.killable)
-        metadata = Metadata(desk, self._deputy, self._questions.respond, self._questions.is_valid)
-        table, is_quiet = handlers(desk, self._network, sends, sockets, metadata, self._stops, self._seen)
-        self._questions.use(table, self._stops, is_quiet)
+        found = answering(desk, self._questions, self._deputy, boundary, self._seen, made)
+        self._network, self._stops = found.network, found.stops
+        self._questions.use(found.table, found.stops, found.is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
         self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)

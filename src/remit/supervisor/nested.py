@@ -51,6 +51,14 @@ def has_own_network(scope: dict[str, object], thread: int) -> bool:
     return allows_namespaces(scope) and proc.network_namespace(thread) != proc.network_namespace("self")
 
 
+def numbers_apart(process: Process) -> bool:
+    """Whether it lies in a process namespace that was made inside, where numbers name its own kind only."""
+    try:
+        return proc.read_link(f"/proc/{process.pid}/ns/pid") != proc.read_link("/proc/self/ns/pid")
+    except OSError:
+        return False
+
+
 def clause(process: Process, scope: dict[str, object]) -> str:
     """What a refusal cites: the key of the scope, and what to switch off in the program that asked, if it is known."""
     cited = f"nested-sandbox: {scope.get('nested-sandbox', REFUSE)}"

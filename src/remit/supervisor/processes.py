@@ -165,6 +165,24 @@ class ProcessTable:
         self.adopt_children(process)
         return self.owner(thread) is not None
 
+    def find(self, thread: int) -> Process | None:
+        """The process of ours that a thread number belongs to, met only now if need be."""
+        if not self.is_ours(thread):
+            try:
+                orphan = proc.read_stat(proc.thread_group(thread)).parent == self._supervisor
+            except ProcessLookupError:
+                return None
+            if orphan:
+                self.meet_silent()
+        return self.owner(thread)
+
+    def has_ended(self, pid: int) -> bool:
+        """Whether it is a process of ours that has ended and whose parent has not asked how."""
+        try:
+            return pid in self._ended and self._ended[pid] == proc.read_stat(pid).start
+        except ProcessLookupError:
+            return False
+
     def adopt_children(self, parent: Process) -> None:
         """Meet the children of a process that is about to exit, while they still name it as their parent."""
         for pid in proc.children(parent.pid):

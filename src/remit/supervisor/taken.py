@@ -42,7 +42,7 @@ class NotTaken(Exception):
     """pidfd_getfd is refused here, by a process's own protection; or where sockets are made, this one was not."""
 
 
-def take(process: Process, question: Question, made: MadeSockets | None) -> int:
+def take(process: Process, question: Question, made: MadeSockets | None = None) -> int:
     """A duplicate of the descriptor that the first argument names; the caller closes it. Raises NotTaken.
 
     Where sockets are made here (`made`), one that was; raises Spent for one that is connected.
