@@ -17,6 +17,8 @@ from collections.abc import Callable
 from remit.attempts.attempt import Attempt, Outside, Skip, each
 from remit.kernel import raw
 
+# A session with mounts of its own has terminals of its own, and this one's name names nothing there.
+_NOT_HERE = (errno.EACCES, errno.EPERM, errno.ENOENT)
 _F_SETFL, _F_SETOWN, _F_SETSIG, _F_SETOWN_EX = 4, 8, 10, 15
 _OWNER_PROCESS = 1
 _FIOSETOWN, _SIOCSPGRP, _FIOASYNC = 0x8901, 0x8902, 0x5452
@@ -112,12 +114,12 @@ def _typed(outside: Outside, ask: Callable[[int], None]) -> Callable[[], None]:
 def _by_terminal(outside: Outside) -> None:
     if not outside.typist:
         raise Skip("nobody types here")
-    each((("O_ASYNC", _typed(outside, _set_flag)), ("FIOASYNC", _typed(outside, _set_flag_by_device))))
+    each((("O_ASYNC", _typed(outside, _set_flag)), ("FIOASYNC", _typed(outside, _set_flag_by_device))), _NOT_HERE)
 
 
 ATTEMPTS = (
     Attempt("signal-by-owner", "signals", "have an open file signal another process of this user",
             "fcntl F_SETOWN, F_SETOWN_EX, ioctl FIOSETOWN, SIOCSPGRP", _by_owner),
     Attempt("signal-by-terminal", "signals", "have a terminal signal what runs in front of it",
-            "fcntl O_ASYNC, ioctl FIOASYNC", _by_terminal),
+            "fcntl O_ASYNC, ioctl FIOASYNC", _by_terminal, refusals=_NOT_HERE),
 )  # fmt: skip
