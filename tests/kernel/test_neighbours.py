@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from attacks import Inside, is_running, read_status
 
+from remit.kernel import landlock
+
 REFUSED = (errno.EACCES, errno.EPERM)
 OURS = ("supervisor", "zygote", "deputy", "launcher", "engine", "notary")
 
@@ -36,6 +38,8 @@ def find_child(inside: Inside, name: str) -> int:
 
 def test_what_proc_shows_only_to_its_own_is_closed(inside: Inside, target: int) -> None:
     result = inside.do("neighbours.py", "look", target).result
+    if landlock.abi() < 6:
+        result.pop("timers")  # Linux 6.1 shows them to anybody
     assert {name: error for name, error in result.items() if error not in REFUSED} == {}
 
 
