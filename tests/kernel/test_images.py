@@ -72,6 +72,13 @@ def test_the_loader_does_not_run_what_may_not_run(inside: Inside, true: Path) ->
     assert record["arguments"] == [loader(), str(true)]
 
 
+def test_a_loader_that_is_named_as_a_library_is_one_too(inside: Inside) -> None:
+    musl = next((path for path in glob.glob("/lib/ld-musl-*.so.1") if os.path.islink(path)), None)
+    if musl is None:
+        pytest.skip("there is no musl whose loader is its libc.so")
+    assert inside.do("images.py", "run", musl, "--help").result == KILLED
+
+
 def test_the_loader_does_not_even_run_what_may_run(inside: Inside) -> None:
     assert inside.do("images.py", "run", loader(), "/bin/true").result == KILLED
 

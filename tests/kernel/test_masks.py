@@ -225,6 +225,32 @@ print(json.dumps({"errno": 0, "result": [name, os.read(leader, 9).decode(), sort
 """
 
 
+METADATA_OF_OWN_NAMES = """
+import json, os, shutil, sys
+leader, follower = os.openpty()
+os.mkdir("/dev/shm/of-its-own")
+os.close(os.open("/dev/shm/of-its-own/file", os.O_CREAT | os.O_WRONLY))
+os.chdir(sys.argv[1])
+os.symlink("/dev/shm/of-its-own/file", "to-the-file")
+os.symlink("/dev/shm/of-its-own", "to-the-directory")
+said = []
+for place in ("/dev/shm/of-its-own/file", "to-the-file", "to-the-directory/file", os.ttyname(follower)):
+    os.chmod(place, 0o600)
+    os.chmod(place, 0o640)
+    os.chown(place, os.getuid(), -1)
+    os.utime(place, (1, len(said)))
+    said.append([oct(os.stat(place).st_mode & 0o777), int(os.stat(place).st_mtime)])
+shutil.rmtree("/dev/shm/of-its-own")
+print(json.dumps({"errno": 0, "result": said}))
+"""
+
+
+def test_what_is_only_there_for_the_session_is_found_by_its_path(masked: Inside) -> None:
+    attempt = masked.run([sys.executable, "-c", METADATA_OF_OWN_NAMES, str(masked.workspace)])
+    assert attempt.result == [["0o640", count] for count in range(4)], attempt.errors
+    assert attempt.refusals("change") == []
+
+
 def test_terminals_and_shared_memory_are_the_sessions_own(masked: Inside) -> None:
     leader, follower = os.openpty()
     try:

@@ -36,7 +36,11 @@ TRIED_BY: dict[str, tuple[str, ...]] = {
     "sendmsg": ("fast-open-sendmsg",),
     "sendmmsg": ("fast-open-sendmmsg",),
     "prctl": ("undumpable", "subreaper"),
-    "ioctl": ("terminal-input", "console-input", "flags-by-descriptor", "flags-of-one-file-system"),
+    "ioctl": (
+        *("terminal-input", "console-input"),
+        *("flags-by-descriptor", "flags-of-one-file-system", "requests-of-file-systems"),
+    ),
+    "fcntl": ("lease",),
     "seccomp": ("second-listener",),
     **dict.fromkeys(("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "kcmp"), ("trace-neighbour",)),
     **dict.fromkeys(("prlimit64", "setpriority", "ioprio_set"), ("steer-neighbour",)),

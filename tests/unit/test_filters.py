@@ -192,6 +192,15 @@ def test_narrow_questions(dirt: int) -> None:
     assert ask("ioctl", 0, 0x5412 | dirt) == NOTIFY
     assert ask("ioctl", 0, 0x541C | dirt) == NOTIFY
     assert ask("ioctl", 0, 0x5401 | dirt) == ALLOW  # TCGETS
+    assert ask("ioctl", 0, 0x40049409 | dirt) == ALLOW  # FICLONE
+    for request in filters.FILE_REQUESTS:
+        assert ask("ioctl", 0, request | dirt) == NOTIFY
+    for kind in (0, 1):
+        assert ask("fcntl", 0, 1024 | dirt, kind | dirt) == NOTIFY  # F_SETLEASE
+    assert ask("fcntl", 0, 1024 | dirt, 2 | dirt) == ALLOW  # F_UNLCK
+    assert ask("fcntl", 0, 1040 | dirt, 0x1000) == NOTIFY  # F_SETDELEG
+    for command in (0, 1, 2, 3, 4, 6, 1025, 1030):
+        assert ask("fcntl", 0, command | dirt, 1) == ALLOW
     assert ask("seccomp", 1, 8 | dirt, 0x1000) == NOTIFY
     assert ask("seccomp", 1, 0x18 | dirt, 0x1000) == NOTIFY
     assert ask("seccomp", 1, 1 | dirt, 0x1000) == ALLOW

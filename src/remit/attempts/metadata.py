@@ -8,8 +8,9 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from functools import partial
 
-from remit.attempts.attempt import Attempt, GotThrough, Outside, Skip, Witness
+from remit.attempts.attempt import Attempt, Outside, Skip, Witness, each
 from remit.kernel import raw
 
 _HERE = -100  # AT_FDCWD
@@ -17,6 +18,15 @@ _NAME = b"user.remit"
 _MODE = 0o755
 # ioctl_fs(2): the requests that set a file's flags, for all of them and for one file system's.
 _SET_FLAGS, _SET_ATTRIBUTES = 0x40086602, 0x401C5820
+# FAT's flags, a file's generation twice, fs-verity, encryption of a directory; and of btrfs copies of a tree twice,
+# subvolumes twice, their removal twice, their flags, and where one came from.
+_OTHER_REQUESTS = (
+    *(0x40047211, 0x40087602, 0x40086604, 0x40806685, 0x800C6613, 0x50009401, 0x50009417, 0x5000940E, 0x50009418),
+    *(0x5000940F, 0x5000943F, 0x4008941A, 0xC0C89425),
+)
+_BAD = 1  # no address
+_LEASES = ((1024, 0), (1024, 1), (1040, _BAD))  # F_SETLEASE of both kinds, F_SETDELEG (6.19)
+_DIRT = 0xABCD << 32  # in the half of a register that the kernel does not look at
 
 # What a change is called in records.
 _OPERATIONS = {"mode": "chmod", "owner": "chown", "times": "utime", "attribute": "setxattr"}
@@ -93,15 +103,44 @@ def _set_flags(outside: Outside, request: int) -> None:
     """Flags that no file system knows, so that nothing is changed where the call gets through."""
 
     def try_it(file: int) -> None:
-        for register in (request, request | 0xABCD << 32):
-            try:
-                raw.call("ioctl", file, register, raw.Memory(b"\xff" * 32))
-            except OSError as problem:
-                if problem.errno == errno.EPERM:
-                    continue
-                raise
-            raise GotThrough(f"ioctl {register:#x}")
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        memory = raw.Memory(b"\xff" * 32)
+        each(
+            [
+                (f"ioctl {register:#x}", partial(raw.call, "ioctl", file, register, memory))
+                for register in (request, request | _DIRT)
+            ],
+            refusals=(errno.EPERM,),
+        )
+
+    _with_file(outside, try_it)
+
+
+def _other_requests(outside: Outside) -> None:
+    """With nothing at the address, so that nothing is changed where one gets through."""
+
+    def try_it(file: int) -> None:
+        each(
+            [
+                (f"ioctl {request:#x}", partial(raw.call, "ioctl", file, request | _DIRT, _BAD))
+                for request in _OTHER_REQUESTS
+            ],
+            refusals=(errno.EPERM,),
+        )
+
+    _with_file(outside, try_it)
+
+
+def _lease(outside: Outside) -> None:
+    """Whoever opens a leased file waits for whoever holds it, up to a minute (fcntl(2)). Let go at once."""
+
+    def try_it(file: int) -> None:
+        each(
+            [
+                (f"fcntl {command}", partial(raw.call, "fcntl", file, command | _DIRT, kind))
+                for command, kind in _LEASES
+            ],
+            refusals=(errno.EPERM,),
+        )
 
     _with_file(outside, try_it)
 
@@ -118,4 +157,8 @@ ATTEMPTS = (
     *(_newer(name, act) for name, act in _NEWER.items()),
     _flags("flags-by-descriptor", _SET_FLAGS),
     _flags("flags-of-one-file-system", _SET_ATTRIBUTES),
+    Attempt("requests-of-file-systems", "metadata", "change a file that may only be read by what one file system knows",
+            "open, ioctl", _other_requests, Witness("privilege", "ioctl", len(_OTHER_REQUESTS))),
+    Attempt("lease", "system-calls", "make whoever opens a file wait", "open, fcntl", _lease,
+            Witness("privilege", "fcntl", len(_LEASES))),
 )  # fmt: skip

@@ -211,7 +211,23 @@ TRUNCATE = (Rule("truncate"),)
 
 PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 4, 36
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR = 0x40086602, 0x401C5820  # a descriptor that may only read is enough (ioctl_fs)
+# A descriptor that may only read is enough for these (ioctl_fs), and Landlock sees none of them: a file's flags, its
+# generation, its end as a file that can be written (fs-verity), and a directory's encryption.
+FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FAT_IOCTL_SET_ATTRIBUTES = 0x40086602, 0x401C5820, 0x40047211
+FS_IOC_SETVERSION, EXT4_IOC_SETVERSION = 0x40087602, 0x40086604
+FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY = 0x40806685, 0x800C6613
+# What btrfs makes of a tree, or makes in a directory: copies of it, subvolumes, and their removal.
+BTRFS_IOC_SNAP_CREATE, BTRFS_IOC_SNAP_CREATE_V2 = 0x50009401, 0x50009417
+BTRFS_IOC_SUBVOL_CREATE, BTRFS_IOC_SUBVOL_CREATE_V2 = 0x5000940E, 0x50009418
+BTRFS_IOC_SNAP_DESTROY, BTRFS_IOC_SNAP_DESTROY_V2 = 0x5000940F, 0x5000943F
+BTRFS_IOC_SUBVOL_SETFLAGS, BTRFS_IOC_SET_RECEIVED_SUBVOL = 0x4008941A, 0xC0C89425
+FILE_REQUESTS = (
+    *(FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR, FAT_IOCTL_SET_ATTRIBUTES, FS_IOC_SETVERSION, EXT4_IOC_SETVERSION),
+    *(FS_IOC_ENABLE_VERITY, FS_IOC_SET_ENCRYPTION_POLICY),
+    *(BTRFS_IOC_SNAP_CREATE, BTRFS_IOC_SNAP_CREATE_V2, BTRFS_IOC_SUBVOL_CREATE, BTRFS_IOC_SUBVOL_CREATE_V2),
+    *(BTRFS_IOC_SNAP_DESTROY, BTRFS_IOC_SNAP_DESTROY_V2, BTRFS_IOC_SUBVOL_SETFLAGS, BTRFS_IOC_SET_RECEIVED_SUBVOL),
+)
+F_SETLEASE, F_UNLCK, F_SETDELEG = 1024, 2, 1040
 SECCOMP_FILTER_FLAG_NEW_LISTENER = 8
 
 IPPROTO_IP, IPPROTO_IPV6 = 0, 41
@@ -228,7 +244,10 @@ ROUTES = (
 
 NARROW = (
     *_each("prctl", _equal(0, PR_SET_DUMPABLE), _equal(0, PR_SET_CHILD_SUBREAPER)),
-    *_each("ioctl", *(_equal(1, request) for request in (TIOCSTI, TIOCLINUX, FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR))),
+    *_each("ioctl", *(_equal(1, request) for request in (TIOCSTI, TIOCLINUX, *FILE_REQUESTS))),
+    # A lease on a file that may only be read makes all who open it wait, the supervisor too (fcntl(2)).
+    *(Rule("fcntl", (_equal(1, F_SETLEASE), _bits(2, INT, kind))) for kind in (0, 1)),
+    Rule("fcntl", (_equal(1, F_SETDELEG),)),
     *_each("close_range", _bits(2, CLOSE_RANGE_UNSHARE)),
     *_each("seccomp", _bits(1, SECCOMP_FILTER_FLAG_NEW_LISTENER)),
 )

@@ -91,8 +91,11 @@ def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -
     confined = how & (paths.RESOLVE_BENEATH | paths.RESOLVE_IN_ROOT)
     name = asked if confined else _as_seen_by(pid, asked)
     start = f"/proc/{pid}/cwd" if directory == AT_FDCWD else f"/proc/{pid}/fd/{directory}"
+    if name.startswith("/") and not confined:
+        # From the caller's root: it may see other mounts than we do, or have another root.
+        start, name = f"/proc/{pid}/root", name.lstrip("/")
     try:
-        holder = paths.open_path("/" if name.startswith("/") and not confined else start, None)
+        holder = paths.open_path(start, None)
     except OSError as problem:
         return Place(asked, problem.errno or errno.EBADF)
     try:
@@ -110,25 +113,55 @@ def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int)
     except OSError as problem:
         if problem.errno != errno.ENOENT:
             return Place(_text(start, name), problem.errno or errno.EIO)
-    # The deepest directory that is there says where the rest would be.
-    parent, missing, room = name.rstrip("/"), "", True
-    while parent:
-        parent, slash, last = parent.rpartition("/")
-        missing = f"/{last}{missing}"
+    try:
+        holder, missing = _deepest(start, name.rstrip("/"), how)
+    except OSError:
+        return Place(_text(start, name), errno.ENOENT)
+    try:
+        last, _, rest = missing.partition("/")
+        target = _link(last, holder) if (follow or rest) and not how and links > 0 else ""
+        if target:  # it leads to what is missing, or to what is only where the caller looks
+            # On the way there this is rare, and each of them takes the whole way again.
+            return _follow(pid, holder, f"{target}/{rest}" if rest else target, follow, links - (10 if rest else 1))
+        room = not rest and os.fstat(holder).st_nlink > 0  # nothing can be made in a directory that was removed
+        parent = _name_of(pid, os.dup(holder), name.rstrip("/").removesuffix(missing))
+        return Place(f"{parent.rstrip('/')}/{missing}", errno.ENOENT, room)
+    finally:
+        os.close(holder)
+
+
+def _deepest(start: int, name: str, how: int) -> tuple[int, str]:
+    """The deepest directory on the way to `name` that is there, and the rest of the way, which is missing.
+
+    Found by halving: a name may have two thousand parts, and each of them lead over forty links. Raises OSError.
+    """
+    ends = [0, *(found.start() for found in re.finditer("/", name) if found.start())]
+    holder = paths.open_path("/" if name.startswith("/") else ".", start, resolve=how)
+    there, gone = 0, len(ends)
+    while gone - there > 1:
+        middle = (there + gone) // 2
         try:
-            holder = paths.open_path(parent or slash or ".", start, resolve=how)
+            found = paths.open_path(name[: ends[middle]], start, resolve=how)
         except OSError:
-            room = False
+            gone = middle
             continue
-        try:
-            target = _link(last, holder) if room and follow and not how and links else ""
-            if target:  # it leads to what is missing: that is what would be made
-                return _locate(pid, holder, target, follow, how, links - 1)
-            room = room and os.fstat(holder).st_nlink > 0  # nothing can be made in a directory that was removed
-            return Place(_name_of(pid, os.dup(holder), parent).rstrip("/") + missing, errno.ENOENT, room)
-        finally:
-            os.close(holder)
-    return Place(_text(start, name), errno.ENOENT)
+        os.close(holder)
+        holder, there = found, middle
+    return holder, name[ends[there] :].lstrip("/")
+
+
+def _follow(pid: int, holder: int, target: str, follow: bool, links: int) -> Place:
+    """Where the target of a link in `holder` leads. An absolute one begins at the caller's root, not at ours."""
+    if not target.startswith("/"):
+        return _locate(pid, holder, target, follow, 0, links)
+    try:
+        root = paths.open_path(f"/proc/{pid}/root", None)
+    except OSError as problem:
+        return Place(target, problem.errno or errno.EIO)
+    try:
+        return _locate(pid, root, _as_seen_by(pid, target).lstrip("/"), follow, 0, links)
+    finally:
+        os.close(root)
 
 
 def granted(desk: Desk, path: str, access: str) -> str | None:
@@ -202,7 +235,7 @@ def _text(start: int, name: str) -> str:
     if name.startswith("/"):
         return name
     try:
-        return f"{paths.path_of(start)}/{name}"
+        return f"{paths.path_of(start).rstrip('/')}/{name}"
     except OSError:
         return name
 

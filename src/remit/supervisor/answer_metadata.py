@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -26,6 +27,8 @@ _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _NAME_MAX, _VALUE_MAX = 255, 65536  # xattr(7)
 _CALLERS_FAULT = (errno.EFAULT, errno.ENOENT, errno.ENAMETOOLONG, errno.E2BIG, errno.ERANGE, errno.EINVAL)
 _TIMESPECS = struct.Struct("=qqqq")
+# Libraries name an open file like this, one without a name too, where a call takes no descriptor (proc(5)).
+_OWN_DESCRIPTOR = re.compile(r"(?:/proc/(?:self|thread-self)|/dev)/fd/(0|[1-9]\d{0,8})", re.ASCII)
 
 Respond = Callable[[Question, int], object]
 
@@ -92,6 +95,8 @@ class Metadata:
             register = call.directory if call.descriptor is None else call.descriptor
             return self._by_descriptor(process, question, call.change, question.arguments[register or 0], request)
         follow = call.follow and not flags & _AT_SYMLINK_NOFOLLOW
+        if follow and (own := _OWN_DESCRIPTOR.fullmatch(asked)):
+            return self._by_descriptor(process, question, call.change, int(own[1]), request, errno.ENOENT)
         directory = AT_FDCWD if call.directory is None else question.arguments[call.directory] & LOW
         place = locate(question.pid, directory, asked, 0 if follow else os.O_NOFOLLOW)
         if place.error:
@@ -102,12 +107,18 @@ class Metadata:
         return self._delegate(process, question, {**request, "path": place.path, "follow": follow})
 
     def _by_descriptor(
-        self, process: Process, question: Question, change: str, number: int, request: Message
+        self,
+        process: Process,
+        question: Question,
+        change: str,
+        number: int,
+        request: Message,
+        missing: int = errno.EBADF,
     ) -> Answer:
         try:
             file = paths.open_path(f"/proc/{question.pid}/fd/{number & LOW}", None)
         except FileNotFoundError:
-            return Fail(errno.EBADF)
+            return Fail(missing)
         try:
             path = paths.path_of(file)
             # What has no name, or none any more, is the agent's own: it can have it only from itself.

@@ -310,9 +310,11 @@ def _find_program(asked: Spawned) -> _Program | None:
 def _is_loader(path: str, file: os.stat_result) -> bool:
     """Whether this is a dynamic loader of this machine, each of which runs any file as its argument.
 
-    Looking for them all takes long. It is put off until a program has such a name, or may have it beside its own.
+    Looking for them all takes long. It is put off until a program has such a name, or a library's (musl's loader is
+    its libc.so, and `ld-musl-*.so.1` a link to it), or may have it beside its own.
     """
-    suspect = path.rpartition("/")[2].startswith("ld-") or file.st_nlink > 1
+    name = path.rpartition("/")[2]
+    suspect = name.startswith("ld-") or ".so" in name or file.st_nlink > 1
     return suspect and (file.st_dev, file.st_ino) in _loaders()
 
 

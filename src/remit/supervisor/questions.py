@@ -18,7 +18,8 @@ from remit.supervisor.images import ExecStops
 from remit.supervisor.processes import Process
 from remit.supervisor.rate import REFUSED_COST
 
-QUESTIONS_PER_TURN = 64  # then the other sockets are served, verdicts first
+# Then the other sockets are served, verdicts first: a path that leads over many links may take long.
+QUESTIONS_PER_TURN, SECONDS_PER_TURN = 64, 0.1
 
 
 class Questions:
@@ -46,7 +47,8 @@ class Questions:
         self._stops = stops
 
     def serve(self) -> bool:
-        """Answer what waits, at most QUESTIONS_PER_TURN; False when no process is left under the filter."""
+        """Answer what waits, as much as fits into a turn; False when no process is left under the filter."""
+        until = time.monotonic() + SECONDS_PER_TURN
         for _ in range(QUESTIONS_PER_TURN):
             ready = self._poll.poll(0)
             if not ready:
@@ -60,6 +62,8 @@ class Questions:
             if process is not None:
                 self._flooded(process)
                 return True  # frozen: nobody gets an answer
+            if time.monotonic() > until:
+                return True
         return True
 
     def proceed(self, question: Question) -> bool:
