@@ -63,3 +63,17 @@ def test_what_changes_while_it_is_judged_leads_to_no_other_file(inside: Inside, 
     refused = attempt.refusals("change", operation="chmod", wall="metadata", errno=errno.EPERM)
     assert len(refused) == attempt.result["refused"]
     assert {record["path"] for record in refused} == {str(readable / "file")}
+
+
+def test_whom_the_users_terminals_are_open_to_is_not_the_agents_to_say(inside: Inside) -> None:
+    leader, follower = os.openpty()
+    try:
+        name = os.ttyname(follower)
+        mode = os.stat(name).st_mode
+        attempt = inside.run(["chmod", "666", name])
+        assert attempt.status != 0
+        assert len(attempt.refusals("change", operation="chmod", path=name)) == 1
+        assert os.stat(name).st_mode == mode
+    finally:
+        os.close(leader)
+        os.close(follower)

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from remit.boundary.mask_mounts import SHARED
 from remit.kernel import paths, proc
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
@@ -21,6 +22,7 @@ from remit.supervisor.answer_files import AT_FDCWD, LOW, granted, locate, masked
 from remit.supervisor.answers import Answer, Desk, Fail, Later
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.observing import uncovered_write
+from remit.supervisor.paths import is_inside
 from remit.supervisor.processes import Process
 
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
@@ -135,7 +137,8 @@ class Metadata:
     def _judge(self, process: Process, question: Question, change: str, path: str) -> Fail | None:
         if not self._is_valid(question):
             return Fail(errno.ESRCH)  # the caller died, and what was read may have been another's
-        if granted(self._desk, path, "write") is not None:
+        grant = granted(self._desk, path, "write")
+        if grant is not None and not (change != "utime" and grant.startswith("use:") and self._is_shared_device(path)):
             return None
         clause = masked(self._desk, path, "write") or "files.write"
         members = uncovered_write(self._desk.plan, path, clause, new_name=False)
@@ -143,6 +146,11 @@ class Metadata:
             members |= {"errno": errno.EPERM, "wall": "metadata"}  # as for a file of somebody else
         self._desk.record("change", process=process.identity, operation=change, path=path, **members)
         return Fail(errno.EPERM) if members["refused"] else None
+
+    def _is_shared_device(self, path: str) -> bool:
+        """Presets grant the user's terminals, which others use too: who may open those is not the agent's to say."""
+        own = [mask.path for mask in self._desk.plan.masks if mask.kind in SHARED.values()]
+        return is_inside(path, "/dev") and not any(is_inside(path, place) for place in ("/dev/shm", *own))
 
     def _delegate(self, process: Process, question: Question, request: Message, *file: int) -> Answer:
         def finish(outcome: Message) -> None:

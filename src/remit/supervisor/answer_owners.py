@@ -20,19 +20,21 @@ from remit.supervisor.taken import signed, take
 
 _CLAUSE = "an open file signals the process that it is open in, and no other"
 _TERMINAL_CLAUSE = "a terminal signals whatever runs in front of it, which may be an outsider"
-_F_SETFL, _F_SETOWN = 4, 8
+_F_SETFL, _F_SETOWN, _F_SETOWN_EX = 4, 8, 15
 _FIOASYNC, _OWNERS = 0x5452, (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP
 _LOW = 0xFFFFFFFF
 _SETTABLE = 0x7FFFFFFF
 
 
 def control_file(desk: Desk, process: Process, question: Question, name: str) -> Answer:
-    """fcntl: F_SETOWN to nobody or to the caller itself goes on; O_ASYNC is set for the caller."""
+    """fcntl: F_SETOWN to nobody or to the caller itself goes on; O_ASYNC is set for the caller; no leases."""
     command, value = question.arguments[1] & _LOW, question.arguments[2]
     if command == _F_SETFL:
         return _set_flags(desk, process, question, name, signed(value))
     if command == _F_SETOWN and signed(value) in (0, process.pid):
         return Proceed()
+    if command not in (_F_SETOWN, _F_SETOWN_EX):
+        return refuse(desk, process, question, name)  # a lease
     return _refuse(desk, process, question, name, _CLAUSE)
 
 

@@ -46,7 +46,8 @@ class MaskWatch:
                 return None
             path = fallen[0].path
             restored = self._put_back(fallen)
-        except OSError:
+        except OSError as problem:
+            path = problem.filename or path
             restored, fallen = False, (Cover(path, ""),)
         self._record(
             "loss",
