@@ -13,6 +13,7 @@ import pytest
 from stage import REMIT, Stage, is_sound, records
 
 OUTER = Path(__file__).with_name("outer_filter.py")
+TABLE = Path(__file__).parents[1] / "kernel" / "doctor" / "container.json"
 
 pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="the outer filter is written for x86-64")
 
@@ -54,6 +55,31 @@ def test_work_is_done_behind_walls_and_each_missing_piece_is_a_gap(stage: Stage)
     gaps = {gap["name"] for gap in header(stage)["gaps"]}
     assert {"sockets-not-taken", "refusals-unseen"} <= gaps
     is_sound(stage.evidence())
+
+
+def test_the_doctor_finds_nothing_open_but_what_the_table_for_containers_says(stage: Stage) -> None:
+    done = subprocess.run(
+        [sys.executable, str(OUTER), *REMIT, "doctor", "--json"],
+        cwd=stage.workspace,
+        env=stage.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = {attempt["name"]: _row(attempt) for attempt in json.loads(done.stdout)["attempts"]}
+    expected = json.loads(TABLE.read_text())
+    # What a machine does not have cannot be tried there.
+    skipped = {name for name, row in found.items() if row == "skipped"}
+    assert {name: row for name, row in found.items() if name not in skipped} == {
+        name: row for name, row in expected.items() if name not in skipped
+    }
+
+
+def _row(attempt: dict[str, Any]) -> str:
+    return f"{attempt['result']} ({attempt['gap']})" if attempt["gap"] else str(attempt["result"])
 
 
 def test_outside_files_and_addresses_stay_closed(stage: Stage) -> None:
