@@ -37,7 +37,7 @@ def test_inside_all_of_it_is_as_it_is_without_walls(inside: Inside, tmp_path: Pa
 @pytest.fixture
 def readable() -> Iterator[Path]:
     """A file of this user's that the scope grants for reading: of the environment that Python runs from."""
-    place = Path(sys.prefix) / "remit-test-readable"
+    place = Path(sys.prefix) / f"remit-test-readable-{os.getpid()}"
     if not os.access(sys.prefix, os.W_OK) or sys.prefix == sys.base_prefix:
         pytest.skip("there is no environment of this user's own")
     place.mkdir(exist_ok=True)
