@@ -1,9 +1,9 @@
 """The deputy does for the agent what the supervisor has judged, under the agent's own scope and with nothing more.
 
-It connects, binds, listens, sends, and changes metadata. It is a process beneath Landlock layer one with the agent's
-uid, and it acts on what the supervisor copied, so nothing the agent changes meanwhile matters. Connects run in workers,
-because any of them may block for minutes: at most WORKERS_MAX, then EAGAIN. Path-named sockets are opened once and
-connected to through the opened descriptor, so that the socket that was judged is the one that is reached.
+It connects, binds, listens, sends, cuts, makes sockets and changes metadata. It is a process beneath Landlock layer one
+with the agent's uid, and it acts on what the supervisor copied, so nothing the agent changes meanwhile matters.
+Connects run in workers, because any of them may block for minutes: at most WORKERS_MAX, then EAGAIN. Path-named sockets
+are opened once and connected to through the opened descriptor, so that the socket that was judged is what is reached.
 """
 
 from __future__ import annotations

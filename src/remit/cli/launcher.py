@@ -182,7 +182,7 @@ def _check_evidence(plan: Plan, directory: str) -> None:
 
 
 def _temporary_directory(session: str) -> str:
-    for base in ("/tmp", os.environ.get("XDG_RUNTIME_DIR", "")):
+    for base in filter(None, ("/tmp", os.environ.get("XDG_RUNTIME_DIR"))):
         directory = f"{base}/remit-{session}"
         try:
             os.mkdir(directory, 0o700)

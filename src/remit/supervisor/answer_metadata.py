@@ -154,7 +154,13 @@ class Metadata:
 
     def _delegate(self, process: Process, question: Question, request: Message, *file: int) -> Answer:
         def finish(outcome: Message) -> None:
-            self._respond(question, int(outcome["errno"]))
+            error = int(outcome["errno"])
+            if error == errno.ELOOP or outcome.get("refused"):
+                clause = "a link came into the path meanwhile" if error == errno.ELOOP else "the deputy did not answer"
+                members = {"errno": error, "refused": True, "wall": "metadata", "clause": clause}
+                change, path = request["change"], request.get("path", "")
+                self._desk.record("change", process=process.identity, operation=change, path=path, **members)
+            self._respond(question, error)
 
         self._deputy.ask(request, file, process, finish)
         return Later()
