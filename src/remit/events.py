@@ -6,10 +6,12 @@ was let through only because the session observes; the scope would have refused 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
+
+from remit.plain import Data
 
 
-class Session(NamedTuple):
+class Session(Data):
     """The header: what was approved, what holds, and what is done about findings."""
 
     n: int
@@ -21,7 +23,7 @@ class Session(NamedTuple):
     sight: str = "normal"
 
 
-class AttemptResult(NamedTuple):
+class AttemptResult(Data):
     """What one of remit's own attempts came to: `held`, `open` (the gap that says so, if one does) or `skipped`."""
 
     name: str
@@ -31,7 +33,7 @@ class AttemptResult(NamedTuple):
     gap: str | None
 
 
-class Attempts(NamedTuple):
+class Attempts(Data):
     """The attempts that were made on the walls before any program of the agent ran."""
 
     n: int
@@ -39,7 +41,7 @@ class Attempts(NamedTuple):
     results: tuple[AttemptResult, ...]
 
 
-class Step(NamedTuple):
+class Step(Data):
     """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
 
     n: int
@@ -54,7 +56,7 @@ class Step(NamedTuple):
     shared: tuple[str, ...]
 
 
-class Fork(NamedTuple):
+class Fork(Data):
     """A process exists; `via` says how its parent is known, `source` who asked the supervisor to spawn it."""
 
     n: int
@@ -67,7 +69,7 @@ class Fork(NamedTuple):
     candidates: tuple[str, ...]
 
 
-class Exec(NamedTuple):
+class Exec(Data):
     """A process runs a program, or tried to."""
 
     n: int
@@ -84,14 +86,14 @@ class Exec(NamedTuple):
     uncovered: str = ""  # what the scope would not have let run: the image, or the script that it runs
 
 
-class Exit(NamedTuple):
+class Exit(Data):
     n: int
     time: int
     process: str
     status: int | None
 
 
-class Open(NamedTuple):
+class Open(Data):
     """A file was opened, or a device node when `device_class` is set; in normal sight only for writing.
 
     `outsider`: the path lies in /proc, below a process that is none of the session's.
@@ -113,7 +115,7 @@ class Open(NamedTuple):
     observed: bool = False
 
 
-class Change(NamedTuple):
+class Change(Data):
     """In full sight a name made, removed, linked or renamed, a file truncated by its name; metadata where refused."""
 
     n: int
@@ -129,7 +131,7 @@ class Change(NamedTuple):
     observed: bool = False
 
 
-class Connect(NamedTuple):
+class Connect(Data):
     """A connect, bind or listen, with its result. EINPROGRESS (115) counts as begun."""
 
     n: int
@@ -150,7 +152,7 @@ class Connect(NamedTuple):
         return not self.refused and self.errno in (0, 115)
 
 
-class Flow(NamedTuple):
+class Flow(Data):
     """What a connection carried (`sample`), or a socket or send that was refused."""
 
     n: int
@@ -171,7 +173,7 @@ class Flow(NamedTuple):
     protocol: int
 
 
-class Call(NamedTuple):
+class Call(Data):
     """A refused dangerous system call: kind privilege, or signal when it aims at another process."""
 
     n: int
@@ -187,7 +189,7 @@ class Call(NamedTuple):
     observed: bool = False
 
 
-class Compute(NamedTuple):
+class Compute(Data):
     """A sample of what the whole tree has used, and CPU seconds of its busiest processes so far."""
 
     n: int
@@ -198,7 +200,7 @@ class Compute(NamedTuple):
     busiest: tuple[tuple[str, float], ...]
 
 
-class Loss(NamedTuple):
+class Loss(Data):
     """Events were dropped: counted by class, never silent."""
 
     n: int
@@ -209,7 +211,7 @@ class Loss(NamedTuple):
     steps: tuple[str, ...] | None = None  # in which they fell, where that is known
 
 
-class End(NamedTuple):
+class End(Data):
     n: int
     time: int
     status: int | None

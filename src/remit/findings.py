@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from typing import Any, NamedTuple
+from typing import Any
 
-from remit.plain import plain
+from remit.plain import Data, plain
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
 STATES = ("unknown", "attempted", "succeeded")  # in rising order: a finding only ever moves up
 VERDICTS = ("record", "freeze", "kill")
 
 
-class Attribution(NamedTuple):
+class Attribution(Data):
     """How an event is tied to a step, how sure that is, and why.
 
     `step` is set when there is one answer. With several, it is None and `candidates` has them, best first.
@@ -31,7 +31,7 @@ class Attribution(NamedTuple):
     phase: str | None = None
 
 
-class Origin(NamedTuple):
+class Origin(Data):
     """Who did it (agent, operator, outsider, unknown), why we say so, and what would refute it."""
 
     who: str
@@ -39,7 +39,7 @@ class Origin(NamedTuple):
     refuted_by: str
 
 
-class Sighting(NamedTuple):
+class Sighting(Data):
     """What a detector saw. Sightings with the same behaviour and key are one finding."""
 
     key: str
@@ -52,7 +52,7 @@ class Sighting(NamedTuple):
     events: tuple[int, ...]  # the record numbers that show it
 
 
-class Finding(NamedTuple):
+class Finding(Data):
     """A conclusion. A later record with the same id replaces it: the attempt succeeded, or turned out graver."""
 
     id: str
@@ -72,7 +72,7 @@ class Finding(NamedTuple):
     events: tuple[int, ...]
 
 
-class Verdict(NamedTuple):
+class Verdict(Data):
     """What is to be done about a finding; at most one for each finding id."""
 
     finding: str

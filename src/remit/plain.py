@@ -1,22 +1,67 @@
-"""Turns records (named tuples, also within one another) into tables and lists, as JSON carries them.
+"""Plain data: immutable, with named and typed members, quick to define, and turned into tables as JSON carries them.
 
-Records are named tuples and not data classes wherever `remit run` imports them: a frozen data class takes ten times as
-long to make, and the module that makes them as long as a third of all other imports (docs/decisions/15).
+What `remit run` loads holds its data so. To define a frozen data class takes fifty times as long, and a NamedTuple
+twenty times, because both write source and compile it; of these there are some sixty (docs/decisions/15).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from operator import itemgetter
+from typing import Any, ClassVar, Self, dataclass_transform
+
+
+@dataclass_transform(frozen_default=True)
+class Data(tuple[Any, ...]):
+    """A tuple whose members are its class's annotations, in order: `class Wall(Data): name: str; held: bool = True`.
+
+    Members are given in order or by name. Raises TypeError when one is missing, unknown or given twice.
+    """
+
+    __slots__ = ()
+    _fields: ClassVar[tuple[str, ...]] = ()
+    _defaults: ClassVar[dict[str, Any]] = {}
+
+    def __init_subclass__(cls) -> None:
+        cls._fields = tuple(cls.__annotations__)  # its own alone (3.10 and newer)
+        cls._defaults = {name: cls.__dict__[name] for name in cls._fields if name in cls.__dict__}
+        for place, name in enumerate(cls._fields):
+            setattr(cls, name, property(itemgetter(place)))
+
+    def __new__(cls, *values: Any, **members: Any) -> Self:
+        if members or len(values) != len(cls._fields):
+            values = cls._complete(values, members)
+        return tuple.__new__(cls, values)
+
+    @classmethod
+    def _complete(cls, values: tuple[Any, ...], members: dict[str, Any]) -> tuple[Any, ...]:
+        given = dict(zip(cls._fields, values, strict=False))
+        found = {**cls._defaults, **given, **members}
+        if len(values) > len(cls._fields) or given.keys() & members.keys() or found.keys() != set(cls._fields):
+            raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}; got {len(values)} and {sorted(members)}")
+        return tuple(found[name] for name in cls._fields)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")
+
+    def _asdict(self) -> dict[str, Any]:
+        return dict(zip(self._fields, self, strict=True))
+
+    def _replace(self, **members: Any) -> Self:
+        """The same with some members changed."""
+        return type(self)(**{**self._asdict(), **members})
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
 
 
 def plain(value: Any) -> Any:
-    """The same value with every record as a table, in the order of its fields; grows with the size of the value."""
-    if isinstance(value, tuple):
-        names = getattr(value, "_fields", None)
-        if names is None:
-            return [plain(item) for item in value]
-        return {name: plain(item) for name, item in zip(names, value, strict=True)}
-    if isinstance(value, list):
+    """The same value with all data in it as tables, in the order of its members; grows with the size of the value."""
+    if isinstance(value, Data):
+        return {name: plain(item) for name, item in zip(value._fields, value, strict=True)}
+    if isinstance(value, tuple | list):
         return [plain(item) for item in value]
     if isinstance(value, dict):
         return {name: plain(item) for name, item in value.items()}

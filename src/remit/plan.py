@@ -6,14 +6,14 @@ The compile child writes it as JSON; the supervisor, which imports no third-part
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
-from remit.plain import plain
+from remit.plain import Data, plain
 
 PLAN_VERSION = 2
 
 
-class Wall(NamedTuple):
+class Wall(Data):
     """One wall in force. strength: kernel, supervisor or polled."""
 
     name: str
@@ -21,7 +21,7 @@ class Wall(NamedTuple):
     held: bool = True
 
 
-class Gap(NamedTuple):
+class Gap(Data):
     """Something the scope asks that cannot be enforced (kind wall) or seen (kind sight) here."""
 
     name: str
@@ -31,7 +31,7 @@ class Gap(NamedTuple):
     hint: str = ""
 
 
-class PathGrant(NamedTuple):
+class PathGrant(Data):
     """One tree or file the agent may reach. access is a subset of read, write, execute; clause cites the scope."""
 
     path: str
@@ -39,7 +39,7 @@ class PathGrant(NamedTuple):
     clause: str
 
 
-class Mask(NamedTuple):
+class Mask(Data):
     """A path inside a grant that is taken back from it. kind: `secret` or `protected`; or one that is the session's
     own instead of everybody's: `memory`, `terminals`.
 
@@ -51,7 +51,7 @@ class Mask(NamedTuple):
     root: str
 
 
-class AddressGrant(NamedTuple):
+class AddressGrant(Data):
     """Addresses the agent may connect to, send to or listen on: a network in CIDR form and an inclusive port range."""
 
     cidr: str
@@ -61,7 +61,7 @@ class AddressGrant(NamedTuple):
     own: bool = False  # only where the session itself listens
 
 
-class Limits(NamedTuple):
+class Limits(Data):
     """Budgets and limits; None means no limit. Times in seconds, sizes in bytes, tree-wide unless said otherwise."""
 
     processes: int | None = None
@@ -72,14 +72,14 @@ class Limits(NamedTuple):
     file_size: int | None = None  # per file, RLIMIT_FSIZE
 
 
-class Environment(NamedTuple):
+class Environment(Data):
     """The agent's environment: names copied from the caller, and values set. All else is left out."""
 
     keep: tuple[str, ...]
     set: dict[str, str]
 
 
-class Plan(NamedTuple):
+class Plan(Data):
     """Everything that apply and the supervisor need. Paths are absolute and resolved unless they end in a missing name.
 
     `temporary_directory` asks for a private directory for each session: every `$TMPDIR` in paths and environment stays

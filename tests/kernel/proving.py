@@ -12,7 +12,7 @@ from typing import Any
 
 from remit.attempts.attempt import Outcome, Outside, Result, judge
 from remit.attempts.catalogue import BY_NAME
-from remit.boundary.launch import remember_dispositions, start_boundary
+from remit.boundary.launch import begin_boundary, remember_dispositions
 from remit.boundary.mask_mounts import lay_out
 from remit.doctor.examination import ENVIRONMENT, PROGRAM, recorded_effects
 from remit.evidence.reader import read_records
@@ -105,7 +105,7 @@ def _supervisor(plan: Plan, folder: Path) -> Supervisor:
     (folder / "evidence").mkdir(mode=0o700)
     (folder / "temporary").mkdir(mode=0o700)
     covers = lay_out(plan.masks, str(folder / "temporary"))
-    boundary = start_boundary(plan, str(folder / "temporary"), remember_dispositions(), covers)
+    boundary = begin_boundary(plan, str(folder / "temporary"), remember_dispositions(), covers).wait()
     # Nobody reads the doorbell or has anything to conclude, and that is seen only when the session is over.
     doorbell, verdicts, heads, answers = (os.pipe() for _ in range(4))
     engine, notary = EnginePipe(doorbell[1], verdicts[0]), NotaryPipe(heads[1], answers[0])

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from remit.boundary.observation import trees_around
+from remit.kernel.paths import is_inside
 from remit.plan import PathGrant
-from remit.supervisor.paths import PathTable, is_inside
+from remit.supervisor.paths import PathTable
 
 names = st.lists(st.sampled_from("abc"), min_size=0, max_size=4).map(lambda parts: "/" + "/".join(parts))
 grants = st.lists(st.tuples(names, st.sampled_from(["read", "write"])), max_size=6)

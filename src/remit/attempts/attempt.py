@@ -10,7 +10,9 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
+
+from remit.plain import Data
 
 HELD, OPEN, SKIPPED = "held", "open", "skipped"
 REFUSALS = (errno.EACCES, errno.EPERM)
@@ -69,7 +71,7 @@ class Outside:
         return Outside(**{**self.__dict__, **members})
 
 
-class Witness(NamedTuple):
+class Witness(Data):
     """The record of a refusal that the supervisor must have made, and how many of them."""
 
     kind: str
@@ -90,7 +92,7 @@ class Witness(NamedTuple):
         return self.kind in ("privilege", "signal") or (self.kind, self.operation) == ("flow", "socket")
 
 
-class Attempt(NamedTuple):
+class Attempt(Data):
     """One forbidden act. `act` returns when it got through and raises OSError when it was refused."""
 
     name: str
@@ -104,7 +106,7 @@ class Attempt(NamedTuple):
     gaps: tuple[str, ...] = ()  # those that say so when it is open
 
 
-class Outcome(NamedTuple):
+class Outcome(Data):
     """How an act ended, as whoever ran it saw it."""
 
     error: int = 0  # 0: it got through
@@ -113,7 +115,7 @@ class Outcome(NamedTuple):
     skipped: str = ""
 
 
-class Result(NamedTuple):
+class Result(Data):
     """What an attempt came to. `gap` names the gap that covers an open one."""
 
     name: str

@@ -7,9 +7,10 @@ and forks again without end must not make the tree grow.
 from __future__ import annotations
 
 from collections import deque
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from remit.events import Connect, Exec, Exit, Fork
+from remit.plain import Data
 
 REMEMBERED_EXITS = 4096  # a child may be recorded after its parent went; older ones cannot matter
 LONGEST_CHAIN = 16
@@ -19,7 +20,7 @@ _INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "php", "bash", "sh", 
 T = TypeVar("T")
 
 
-class Charge(NamedTuple):
+class Charge(Data):
     """What a process got at birth: the step, or the steps, that its acts are charged to."""
 
     attribution: str  # proven | likely | unknown
@@ -29,7 +30,7 @@ class Charge(NamedTuple):
     bounded: bool = True  # False: the true step may be none of the candidates
 
 
-class Entry(NamedTuple):
+class Entry(Data):
     """How a process lineage came into the session: what the supervisor started, for which step, asked by whom."""
 
     process: str

@@ -7,7 +7,7 @@ and what is beneath layer two can neither signal nor trace what is only beneath 
 
 from __future__ import annotations
 
-import base64
+import binascii
 import os
 import resource
 from collections.abc import Callable
@@ -77,7 +77,7 @@ def restrict_agent_layer(plan: Plan, temporary_directory: str) -> None:
 def install_filter(plan: Plan) -> tuple[int, bool]:
     """The seccomp filter, last of all: from here on the process's own rare calls are questions too."""
     try:
-        return seccomp.install_filter(base64.b64decode(plan.seccomp))
+        return seccomp.install_filter(binascii.a2b_base64(plan.seccomp))
     except OSError as problem:
         raise BoundaryError(
             f"cannot install the seccomp filter: {problem}",

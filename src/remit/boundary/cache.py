@@ -6,8 +6,7 @@ before it is used. A cache that cannot be trusted or written is not used; then e
 
 from __future__ import annotations
 
-import base64
-import hashlib
+import binascii
 import json
 import os
 import stat
@@ -19,6 +18,7 @@ import remit
 from remit import errors
 from remit.boundary.host import Host, find_host, host_to_json
 from remit.boundary.mask_mounts import can_mount
+from remit.digest import sha256
 from remit.evidence.places import notary_key_place, sessions_place
 from remit.plan import Plan, plan_from_json
 from remit.scope.default import default_scope
@@ -102,7 +102,7 @@ def plan_request(
         # A virtual environment: who may write into it decides what remit runs next.
         outside["the environment that remit runs from"] = sys.prefix
     return {
-        "scope": base64.b64encode(scope_bytes(scope_path)).decode(),
+        "scope": binascii.b2a_base64(scope_bytes(scope_path), newline=False).decode(),
         "name": None if scope_path is None else str(scope_path),
         "workspace": os.path.realpath(workspace),
         "environment": {name: environment[name] for name in USED_VARIABLES if name in environment},
@@ -130,7 +130,7 @@ def _key(request: dict[str, Any]) -> str:
     ]
     stamps = [(path, _stamp(path)) for path in looked_at]
     parts = [remit.__version__, sys.executable, _code_stamp(), request, stamps, _gpu_names()]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return sha256(json.dumps(parts, sort_keys=True).encode())
 
 
 def _stamp(path: str) -> list[int] | None:

@@ -7,7 +7,6 @@ a request as JSON on stdin, a plan or an error as JSON on stdout; it alone impor
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import os
 import sys
@@ -15,11 +14,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from remit.boundary import filters
-from remit.boundary.grants import FileGrants, file_grants, is_inside
+from remit.boundary.grants import FileGrants, file_grants
 from remit.boundary.host import Host, host_from_json
 from remit.boundary.masks import NO_MASKS, find_masks
 from remit.boundary.strength import find_gaps, find_walls, has_signal_scope, has_truncate_right
+from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
+from remit.kernel.paths import is_inside
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
 from remit.scope.document import Path, Source
@@ -91,7 +92,7 @@ def compile_scope(
         purpose=scope.purpose,
         workspace=places.workspace,
         scope=effective,
-        scope_digest=hashlib.sha256(_canonical(effective)).hexdigest(),
+        scope_digest=sha256(_canonical(effective)),
         landlock_abi=host.landlock_abi,
         files=files.grants,
         secrets=files.secrets,

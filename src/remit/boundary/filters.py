@@ -10,9 +10,10 @@ from __future__ import annotations
 import base64
 import tempfile
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.errors import BoundaryError
+from remit.plain import Data
 
 MACHINES = ("x86_64", "aarch64")
 NORMAL, FULL = "normal", "full"  # what can be seen: in full sight every open and change of a name is a question
@@ -26,7 +27,7 @@ ABOVE = "above"  # register > value, unsigned, all 64 bits
 EXACT = "exact"  # register == value, all 64 bits
 
 
-class Compare(NamedTuple):
+class Compare(Data):
     """One condition on one register."""
 
     argument: int
@@ -35,7 +36,7 @@ class Compare(NamedTuple):
     mask: int = 0
 
 
-class Rule(NamedTuple):
+class Rule(Data):
     """A system call that does not simply pass when all its conditions hold. `errno` None asks the supervisor."""
 
     name: str

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from remit.errors import ScopeError
+from remit.kernel.paths import is_inside
+from remit.plain import Data
 from remit.plan import PathGrant
 from remit.scope.document import Path, Source
 from remit.scope.model import Scope
@@ -24,7 +25,7 @@ _SHARED = ("/tmp", "/var/tmp", "/dev/shm")
 _KINDS = (("write", ("read", "write")), ("read", ("read",)), ("execute", ("execute", "read")))
 
 
-class FileGrants(NamedTuple):
+class FileGrants(Data):
     """What the agent may reach, what is secret or protected, and what was granted for reading but is not there."""
 
     grants: tuple[PathGrant, ...]
@@ -71,11 +72,6 @@ def preset_grants(preset: Preset, places: Places) -> tuple[PathGrant, ...]:
 def gpu_nodes() -> list[str]:
     """The device nodes of the class gpu that exist."""
     return sorted(os.path.realpath(path) for pattern in GPU_PATTERNS for path in glob.glob(pattern))
-
-
-def is_inside(path: str, tree: str) -> bool:
-    """Whether `path` is `tree` or lies beneath it."""
-    return path == tree or path.startswith(tree.rstrip("/") + "/")
 
 
 def _check_workspace(places: Places) -> None:

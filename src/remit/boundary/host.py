@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from typing import NamedTuple
 
 from remit.kernel import landlock, pidfd, seccomp
-from remit.plain import plain
+from remit.plain import Data, plain
 
 
-class Host(NamedTuple):
+class Host(Data):
     """The facts that change a plan."""
 
     landlock_abi: int  # 0: absent or not enabled at boot

@@ -1,22 +1,25 @@
-"""Starts a boundary: the zygote and the deputy inside it, and the listener that brings their questions out."""
+"""Starts a boundary: the zygote and the deputy inside it, and the listener that brings their questions out.
+
+The zygote puts up the walls on another core while whoever began the boundary loads what it needs to answer questions.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-from remit.boundary import zygote
 from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
 from remit.kernel import process, seccomp
+from remit.plain import Data
 from remit.plan import Plan
 from remit.protocol import Message, Receiver
 
 
-class Boundary(NamedTuple):
+class Boundary(Data):
     """A boundary that is in force. `killable`: a waiting question is not broken by signals."""
 
     zygote: int
@@ -41,40 +44,52 @@ def remember_dispositions() -> dict[int, Any]:
     return found
 
 
-def start_boundary(
-    plan: Plan,
-    temporary_directory: str,
-    dispositions: Mapping[int, Any],
-    covers: tuple[Cover, ...] = (),
-    *,
-    before_zygote: Callable[[], None] = lambda: None,
-) -> Boundary:
-    """Fork the zygote and wait until every wall is up. Raises BoundaryError, and then no agent was started."""
+class Rising:
+    """A boundary whose walls are being put up; no program of the agent's is in it yet."""
+
+    def __init__(self, pid: int, channel: socket.socket, deputy_channel: socket.socket) -> None:
+        self._pid = pid
+        self._channel = channel
+        self._deputy_channel = deputy_channel
+
+    def wait(self) -> Boundary:
+        """Block until every wall is up. Raises BoundaryError, and then no agent was started."""
+        receiver = Receiver(self._channel)
+        greeting = receiver.wait()
+        if greeting is None or "failed" in greeting:
+            message = "the boundary ended before it was up" if greeting is None else str(greeting["failed"])
+            raise BoundaryError(message, hint=None if greeting is None else greeting["hint"])
+        listener, *own = receiver.take_descriptors(int(greeting["descriptors"]))
+        synchronous = seccomp.set_sync_wake_up(listener)
+        return Boundary(
+            self._pid,
+            int(greeting["deputy"]),
+            listener,
+            bool(greeting["killable"]),
+            synchronous,
+            self._channel,
+            receiver,
+            self._deputy_channel,
+            greeting["attempts"],
+            tuple(own),
+        )
+
+
+def begin_boundary(
+    plan: Plan, temporary_directory: str, dispositions: Mapping[int, Any], covers: tuple[Cover, ...] = ()
+) -> Rising:
+    """Fork the zygote, which begins to put up the walls."""
     channel, inner_channel = socket.socketpair()
     deputy_channel, inner_deputy_channel = socket.socketpair()
     pid = os.fork()
     if pid == 0:
-        before_zygote()
-        zygote.run(plan, temporary_directory, inner_channel, inner_deputy_channel, dispositions, covers)
+        try:
+            from remit.boundary import zygote  # its own, so that both load at the same time
+
+            zygote.run(plan, temporary_directory, inner_channel, inner_deputy_channel, dispositions, covers)
+        finally:
+            os._exit(1)
     inner_channel.close()
     inner_deputy_channel.close()
     process.set_dumpable(False)
-    receiver = Receiver(channel)
-    greeting = receiver.wait()
-    if greeting is None or "failed" in greeting:
-        message = "the boundary ended before it was up" if greeting is None else str(greeting["failed"])
-        raise BoundaryError(message, hint=None if greeting is None else greeting["hint"])
-    listener, *own = receiver.take_descriptors(int(greeting["descriptors"]))
-    synchronous = seccomp.set_sync_wake_up(listener)
-    return Boundary(
-        pid,
-        int(greeting["deputy"]),
-        listener,
-        bool(greeting["killable"]),
-        synchronous,
-        channel,
-        receiver,
-        deputy_channel,
-        greeting["attempts"],
-        tuple(own),
-    )
+    return Rising(pid, channel, deputy_channel)

@@ -14,9 +14,9 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from remit.kernel import mounts, namespaces
+from remit.plain import Data
 from remit.plan import Mask
 
 PIN, READ_ONLY, HIDE, MEMORY, TERMINALS = "pin", "read-only", "hide", "memory", "terminals"
@@ -28,7 +28,7 @@ _ESCAPE = re.compile(rb"\\([0-7]{3})")
 SHARED = {"/dev/shm": MEMORY, "/dev/pts": TERMINALS}
 
 
-class Cover(NamedTuple):
+class Cover(Data):
     """One mount over `path`."""
 
     path: str

@@ -11,14 +11,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable
-from typing import NamedTuple
 
-from remit.boundary.grants import FileGrants, is_inside
+from remit.boundary.grants import FileGrants
 from remit.boundary.mask_mounts import SHARED
+from remit.kernel.paths import is_inside
+from remit.plain import Data
 from remit.plan import Mask, PathGrant
 
 
-class Masks(NamedTuple):
+class Masks(Data):
     """What is covered, and what lies inside a grant and is not."""
 
     covered: tuple[Mask, ...]

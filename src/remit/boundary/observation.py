@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from remit.kernel.paths import is_inside
+
 
 def trees_around(places: tuple[str, ...]) -> Iterator[str]:
     """The largest trees and files that neither lie in one of these places nor hold one."""
     waiting = ["/"]
     while waiting:
         path = waiting.pop()
-        if any(_is_inside(path, place) for place in places):
+        if any(is_inside(path, place) for place in places):
             continue
-        if not any(_is_inside(place, path) for place in places):
+        if not any(is_inside(place, path) for place in places):
             yield path
             continue
         try:
@@ -26,7 +28,3 @@ def trees_around(places: tuple[str, ...]) -> Iterator[str]:
                 waiting += [entry.path for entry in entries if not entry.is_symlink()]
         except OSError:
             continue  # closed to us, and so to the agent
-
-
-def _is_inside(path: str, tree: str) -> bool:
-    return path == tree or path.startswith(tree.rstrip("/") + "/")

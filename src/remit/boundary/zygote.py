@@ -8,6 +8,7 @@ terminal session, so that job control works for what it starts, and ignores the 
 from __future__ import annotations
 
 import _thread
+import gc
 import json
 import os
 import select
@@ -46,6 +47,8 @@ def run(
     there are covers, or {failed, hint}.
     """
     supervisor = os.getppid()
+    gc.freeze()  # what was imported is never garbage
+    gc.enable()
     try:
         for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -186,6 +189,7 @@ def _attempt(channel: socket.socket, request: Message, temporary_directory: str)
             process.set_dumpable(True)
             outside = Outside(**request["outside"])
             os.write(writer, json.dumps(quick.try_inside(request["attempts"], outside, temporary_directory)).encode())
+            os.close(writer)  # said before this process is taken apart
         finally:
             os._exit(0)
     os.close(writer)
@@ -194,10 +198,10 @@ def _attempt(channel: socket.socket, request: Message, temporary_directory: str)
     said = b""
     while piece := os.read(reader, 65536):
         said += piece
+    send(channel, {"attempted": json.loads(said) if said else []})
     os.waitpid(pid, 0)
     for number in (gate, opener, reader):
         os.close(number)
-    send(channel, {"attempted": json.loads(said) if said else []})
 
 
 def _spawn(

@@ -1,22 +1,26 @@
 """The first thing a session does: name itself, make its evidence directory and start its engine and its notary.
 
 Both are forked before the supervisor's modules are even imported, so that they load what they need on another core
-meanwhile and a short command does not wait for them. This module therefore imports next to nothing.
+meanwhile and a short command does not wait for them. This module imports what all of these processes need, and no more.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import time
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
+from remit.boundary.confine import confine_reader
 from remit.errors import EvidenceError, RemitError
 from remit.evidence.places import notary_key_place, sessions_place
+from remit.kernel import process
+from remit.plain import Data
 
 
-class Begun(NamedTuple):
+class Begun(Data):
     """A session that has a name, a directory, an engine and a notary, and no agent yet."""
 
     session: str
@@ -85,7 +89,6 @@ def _make_directory(path: str) -> None:
 def _run_engine(evidence: str, doorbell: int, output: int) -> NoReturn:
     try:
         _stand_alone("remit-engine", {doorbell, output})
-        from remit.boundary.confine import confine_reader
         from remit.engine.follow import follow
 
         confine_reader(evidence)
@@ -98,12 +101,13 @@ def _run_notary(heads: int, signatures: int) -> NoReturn:
     """The key is read while this process still may; what is not ours is imported only when it no longer may."""
     try:
         _stand_alone("remit-notary", {heads, signatures})
-        from remit.boundary.confine import confine_reader
         from remit.evidence.keys import read_or_make_key
 
         try:
             key = read_or_make_key(notary_key_place())
             confine_reader()
+            # Until there is something to sign the agent's start has more use for the cores than loading cryptography.
+            select.select([heads], [], [])
             from remit.evidence.notary import serve
 
             serve(key, heads, signatures)
@@ -119,8 +123,6 @@ def _stand_alone(name: str, keep: set[int]) -> None:
     for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP):
         signal.signal(ignored, signal.SIG_IGN)
     os.setsid()
-    from remit.kernel import process
-
     process.set_dumpable(False)
     process.set_name(name)
     null = os.open(os.devnull, os.O_RDWR)

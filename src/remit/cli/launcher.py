@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.boundary.launch import remember_dispositions
 from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
@@ -20,16 +20,16 @@ from remit.cli.begin import Begun
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
 from remit.evidence.places import name_of
 from remit.kernel import process
+from remit.kernel.paths import is_inside
+from remit.plain import Data
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
-from remit.supervisor.paths import is_inside
-from remit.supervisor.respond import Responder
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Request(NamedTuple):
+class Request(Data):
     """What to start. `arguments` is the command, or None for a session that a harness drives over `harness`."""
 
     plan: Plan
@@ -42,7 +42,7 @@ class Request(NamedTuple):
     despite_open_walls: bool = False  # for the doctor, which is asked what is open
 
 
-class Ended(NamedTuple):
+class Ended(Data):
     """How a session ended, as the supervisor told it."""
 
     session: str
@@ -233,6 +233,8 @@ def _forward_signals(channel: socket.socket) -> None:
 
 def _kill_orphans() -> None:
     """The supervisor is gone and its processes are ours now. Their calls fail closed; end them."""
+    from remit.supervisor.respond import Responder  # the rest of the supervisor is of no use here
+
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def reap() -> None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
-from typing import NamedTuple
 
 from remit.attribution.lineage import ProcessTable
 from remit.events import Exec, Exit, Fork, ProcessEvent
+from remit.plain import Data
 
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "ash", "env", "sudo", "timeout", "nohup"})
 INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "nodejs", "php", "lua", "deno", "bun")
@@ -19,7 +19,7 @@ INTERPRETERS = ("python", "pypy", "perl", "ruby", "node", "nodejs", "php", "lua"
 CARRIERS = frozenset({"git", "curl", "wget", "pip", "pip3", "npm", "uv", "grep", "rg", "sed", "awk", "find", "cat"})
 
 
-class Hint(NamedTuple):
+class Hint(Data):
     """What was said, and the record that said it. `inherited` from a process further up."""
 
     text: str

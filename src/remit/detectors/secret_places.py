@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from remit.detectors.hints import basename, is_interpreter
+from remit.plain import Data
 
 # Believed by its name: only what the agent cannot have put there.
 SYSTEM = ("/usr/", "/bin/", "/sbin/", "/opt/", "/snap/", "/nix/store/", "/gnu/store/")
 
 
-class Secret(NamedTuple):
+class Secret(Data):
     """What lies there, and the programs whose own it is."""
 
     what: str

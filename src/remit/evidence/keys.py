@@ -5,7 +5,7 @@ Importing this module imports nothing from outside the standard library: only wh
 
 from __future__ import annotations
 
-import base64
+import binascii
 import contextlib
 import os
 import re
@@ -39,7 +39,7 @@ def load_private_key(pem: bytes) -> Ed25519PrivateKey:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     usual = _PEM.fullmatch(pem)
-    encoded = base64.b64decode(usual[1]) if usual else b""
+    encoded = binascii.a2b_base64(usual[1]) if usual else b""
     if encoded.startswith(_PKCS8_ED25519):
         return Ed25519PrivateKey.from_private_bytes(encoded[len(_PKCS8_ED25519) :])
     # What reads every form takes as long to import as all the rest of the notary.

@@ -6,11 +6,11 @@ is made. Nothing here interprets a record.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
+from remit.digest import sha256
 from remit.errors import EvidenceError
 
 FIRST_HASH = "0" * 64  # stands for the hash of the record before the first one
@@ -43,7 +43,7 @@ def encode_verbatim(n: int, time: int, kind: str, members: bytes, previous: str)
 
 def chain_hash(previous: str, before: bytes) -> str:
     """The hash of a record: `before` is its line up to the last `,"hash":"`."""
-    return hashlib.sha256(previous.encode("ascii") + before).hexdigest()
+    return sha256(previous.encode("ascii") + before)
 
 
 def split_line(line: bytes) -> tuple[bytes, str]:

@@ -11,7 +11,9 @@ import functools
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
+
+from remit.plain import Data
 
 Count = dict[str, int]
 
@@ -40,17 +42,19 @@ _NAME_TRACES = (*_NAMES.split(), "auth", "pw")
 _FOLDED = {letter: letter + 32 for letter in range(ord("A"), ord("Z") + 1)}
 
 
-class Rule(NamedTuple):
-    """The secret is the group that matched last. Most text has none of a rule's traces, which is quickly seen."""
+class Rule(Data):
+    """The secret is the group that matched last. Most text has none of a rule's traces, or nothing of what stands
+    between a name and its secret (`between`; empty: no matter), which is quickly seen."""
 
     name: str
     traces: tuple[str, ...]
     pattern: str
     folded: bool = True
+    between: str = ""
 
 
-def _rule(name: str, traces: str, *parts: str, folded: bool = True) -> Rule:
-    return Rule(name, tuple(traces.split()), "".join(parts), folded)
+def _rule(name: str, traces: str, *parts: str, folded: bool = True, between: str = "") -> Rule:
+    return Rule(name, tuple(traces.split()), "".join(parts), folded, between)
 
 
 @functools.cache
@@ -91,12 +95,14 @@ _RULES = (
         _NAMES,
         rf"{_NAME}(?:\\*[\"']?\s{{0,8}}(?:=>|[:=])\s{{0,8}}\\*[\"']{_NO_SECRET}([^\"'\\\n]{{1,4096}})",
         rf"|={_NO_SECRET}({_BARE}+)|:\s{{0,8}}{_NO_SECRET}(?={_BARE}{{6}})(?=[^\s\"'\d]{{0,64}}\d)({_BARE}+))",
+        between="=:",
     ),
     _rule(
         "option",
         _NAMES,
         rf"-{_NAME}\s{{1,8}}(?:\"{_NO_SECRET}([^\"\n]{{1,4096}})\"|'{_NO_SECRET}([^'\n]{{1,4096}})'",
         rf"|(?!-){_NO_SECRET}([^\s\"';&|]+))",
+        between="-",
     ),
     _rule(
         "option",
@@ -155,7 +161,7 @@ class Redactor:
 
     def _by_rules(self, text: str, lower: str, count: Count) -> str:
         for rule in _RULES:
-            if not _has_any(rule.traces, lower):
+            if not _has_any(rule.traces, lower) or (rule.between and not _has_any(rule.between, lower)):
                 continue
             parts, position = [], 0
             for match in _compiled(rule.pattern).finditer(lower if rule.folded else text):
@@ -224,7 +230,7 @@ def _name(pattern: str, text: str) -> re.Match[str] | None:
     return _compiled(pattern).fullmatch(lower) if _has_any(_NAME_TRACES, lower) else None
 
 
-def _has_any(traces: tuple[str, ...], text: str) -> bool:
+def _has_any(traces: tuple[str, ...] | str, text: str) -> bool:
     return any(trace in text for trace in traces)
 
 

@@ -39,3 +39,8 @@ def open_path(path: str, directory: int | None, *, no_follow: bool = False, reso
 def path_of(descriptor: int) -> str:
     """The path of a descriptor of our own. Raises OSError with ENAMETOOLONG when it is longer than a page."""
     return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def is_inside(path: str, tree: str) -> bool:
+    """Whether `path` is `tree` or lies beneath it."""
+    return path == tree or path.startswith(tree.rstrip("/") + "/")

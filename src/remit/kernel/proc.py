@@ -8,9 +8,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from typing import NamedTuple
 
 from remit.kernel.libc import libc_call
+from remit.plain import Data
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _SHORT = 256  # nearly every path; copying whole pages is felt when every open is a question
@@ -19,7 +19,7 @@ _PF_FORKNOEXEC = 0x40  # include/linux/sched.h
 PATH_MAX = 4096
 
 
-class Stat(NamedTuple):
+class Stat(Data):
     """From /proc/PID/stat: parent, start time in clock ticks since boot, CPU seconds, resident bytes, state, threads.
 
     `forked_only`: it was forked and has not run a program of its own yet (PF_FORKNOEXEC).

@@ -11,9 +11,9 @@ import errno
 import fcntl
 import os
 import struct
-from typing import NamedTuple
 
 from remit.kernel.libc import SYS_SECCOMP, libc_call, system_call
+from remit.plain import Data
 
 _PR_GET_SECCOMP = 21
 _MODE_FILTER = 2
@@ -39,7 +39,7 @@ _ADDED = struct.Struct("=QIIII")  # struct seccomp_notif_addfd: id, flags, ours,
 _BLANK = bytes(_NOTIFICATION.size)
 
 
-class Question(NamedTuple):
+class Question(Data):
     """One system call that waits for an answer. pid is the calling thread's; arguments are the raw registers."""
 
     id: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import NamedTuple
+
+from remit.plain import Data
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
@@ -29,7 +30,7 @@ BYTES_ACKED_OFFSET = 120
 TCP_INFO_SIZE = 136
 
 
-class Ends(NamedTuple):
+class Ends(Data):
     """The two ends of a connection, addresses as the network has them."""
 
     family: int
@@ -39,7 +40,7 @@ class Ends(NamedTuple):
     remote_port: int
 
 
-class Carried(NamedTuple):
+class Carried(Data):
     """Bytes so far, and the inode of the socket, 0 when it is in no process any more."""
 
     inode: int

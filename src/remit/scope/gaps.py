@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from remit.plain import Data
 
 WALL, SIGHT = "wall", "sight"
 
 
-class GapKind(NamedTuple):
+class GapKind(Data):
     """What is true of a gap wherever it occurs."""
 
     kind: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import NamedTuple
 
+from remit.plain import Data
 from remit.plan import AddressGrant
 
 SOCKADDR_MAX = 128  # struct sockaddr_storage
@@ -13,7 +13,7 @@ _EPHEMERAL = (32768, 60999)  # what bind to port 0 may pick, by default (ip(7), 
 _MAPPED = bytes(10) + b"\xff\xff"
 
 
-class Address(NamedTuple):
+class Address(Data):
     """A decoded struct sockaddr. family: inet, inet6, unix, unspecified or other; path only for path-named sockets."""
 
     family: str
@@ -46,7 +46,7 @@ def decode(raw: bytes) -> Address:
     return Address("other", raw.hex(), 0)
 
 
-class _Network(NamedTuple):
+class _Network(Data):
     length: int
     prefix: int
     shift: int

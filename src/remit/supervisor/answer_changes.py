@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel import proc
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.supervisor.answer_files import AT_FDCWD, LOW, granted, locate, masked, resolve
 from remit.supervisor.answers import Answer, Desk, Proceed
 from remit.supervisor.observing import uncovered_write
@@ -19,7 +20,7 @@ from remit.supervisor.processes import Process
 from remit.supervisor.seen import Seen
 
 
-class _Call(NamedTuple):
+class _Call(Data):
     """Which registers hold what: the directory's descriptor (None: the working directory) and the path, twice."""
 
     operation: str

@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel import paths, proc
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.supervisor.answers import Answer, Desk, Fail, Proceed
 from remit.supervisor.observing import uncovered_write
 from remit.supervisor.processes import Process
@@ -32,7 +33,7 @@ GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
 _OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
 
 
-class Place(NamedTuple):
+class Place(Data):
     """Where an open leads. `error` is what the kernel says to it apart from our walls: ENOENT with `room` set when only
     the file itself is missing, so that it can be made."""
 
@@ -48,7 +49,7 @@ _PRIVATE = re.compile(
 OUTSIDER_CLAUSE = "only processes of the session may be looked into"
 
 
-class Opened(NamedTuple):
+class Opened(Data):
     """What an open asks for."""
 
     directory: int

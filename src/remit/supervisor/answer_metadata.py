@@ -12,17 +12,18 @@ import os
 import re
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.boundary.mask_mounts import SHARED
 from remit.kernel import paths, proc
+from remit.kernel.paths import is_inside
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.protocol import Message
 from remit.supervisor.answer_files import AT_FDCWD, LOW, granted, locate, masked
 from remit.supervisor.answers import Answer, Desk, Fail, Later
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.observing import uncovered_write
-from remit.supervisor.paths import is_inside
 from remit.supervisor.processes import Process
 
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
@@ -35,7 +36,7 @@ _OWN_DESCRIPTOR = re.compile(r"(?:/proc/(?:self|thread-self)|/dev)/fd/(0|[1-9]\d
 Respond = Callable[[Question, int], object]
 
 
-class _Call(NamedTuple):
+class _Call(Data):
     """Which register holds what. A call without a path is by descriptor."""
 
     change: str

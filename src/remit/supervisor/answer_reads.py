@@ -11,6 +11,7 @@ import errno
 import os
 from typing import Any
 
+from remit.kernel.paths import is_inside
 from remit.kernel.seccomp import Question
 from remit.plan import PathGrant
 from remit.supervisor.answer_files import (
@@ -29,7 +30,7 @@ from remit.supervisor.answer_files import (
 )
 from remit.supervisor.answers import Answer, Desk, Proceed
 from remit.supervisor.observing import OWN_CLAUSE, uncovered
-from remit.supervisor.paths import PathTable, is_inside
+from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process
 from remit.supervisor.seen import Seen
 

@@ -12,11 +12,12 @@ import errno
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel import proc
 from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.protocol import Message
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
@@ -41,7 +42,7 @@ _VECTOR = struct.Struct("=QQ")
 Respond = Callable[[Question, int, int], None]
 
 
-class _Sent(NamedTuple):
+class _Sent(Data):
     """One message, copied. `control`: it carries more than bytes. `cut`: it was longer than we copy."""
 
     data: bytes

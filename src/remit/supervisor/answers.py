@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.plan import Plan
 from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process, ProcessTable
 
 
-class Proceed(NamedTuple):
+class Proceed(Data):
     """Let the call run: decided from registers alone, or covered by another wall."""
 
 
-class Fail(NamedTuple):
+class Fail(Data):
     """Refuse with this errno."""
 
     error: int
 
 
-class Return(NamedTuple):
+class Return(Data):
     """Report this value without running the call."""
 
     value: int
 
 
-class Later(NamedTuple):
+class Later(Data):
     """Somebody else will answer: the deputy, or the exec stop."""
 
 
 Answer = Proceed | Fail | Return | Later
 
 
-class Desk(NamedTuple):
+class Desk(Data):
     """What every answerer needs: the plan's tables, the processes, and where to record."""
 
     plan: Plan

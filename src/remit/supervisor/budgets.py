@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from typing import NamedTuple
 
 from remit.kernel import proc
+from remit.plain import Data
 from remit.plan import Limits
 from remit.supervisor.processes import ProcessTable
 
@@ -13,7 +13,7 @@ SAMPLE_SECONDS = 1.0
 _BUSIEST = 8
 
 
-class Sample(NamedTuple):
+class Sample(Data):
     """What the tree uses now: live processes, CPU seconds so far, resident bytes, and the busiest processes."""
 
     processes: int

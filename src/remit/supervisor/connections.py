@@ -8,12 +8,12 @@ import selectors
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
+from remit.plain import Data
 from remit.protocol import Message, ProtocolError, Receiver, encode
 
 
-class Watch(NamedTuple):
+class Watch(Data):
     """What a selector key carries: the lower the priority, the earlier in a turn it is served."""
 
     priority: int

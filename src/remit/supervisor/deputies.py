@@ -10,16 +10,16 @@ import os
 import select
 import socket
 from collections.abc import Callable
-from typing import NamedTuple
 
 from remit.kernel.closing import close_promptly
+from remit.plain import Data
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.supervisor.processes import Process
 
 Finish = Callable[[Message], None]
 
 
-class _Waiting(NamedTuple):
+class _Waiting(Data):
     process: Process
     finish: Finish
 

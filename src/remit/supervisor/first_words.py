@@ -11,10 +11,10 @@ import select
 import selectors
 import socket
 import time
-from typing import NamedTuple
 
 from remit.kernel import proc
 from remit.kernel.closing import close_promptly
+from remit.plain import Data
 from remit.supervisor.connections import Watch
 
 PEEK_BYTES = 256
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 0.01  # the longest that a close is held back
 _MANY = 4096
 
 
-class _Listened(NamedTuple):
+class _Listened(Data):
     descriptor: int
     place: str  # where the agent has it
     until: float

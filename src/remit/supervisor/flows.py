@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel import pidfd, proc
 from remit.kernel.closing import close_promptly
 from remit.kernel.tcp_diag import BYTES_ACKED, BYTES_ACKED_OFFSET, TCP_INFO_SIZE
+from remit.plain import Data
 from remit.supervisor.addresses import Address
 from remit.supervisor.first_words import PEEK_BYTES
 from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.processes import Process, ProcessTable
 
 
-class _Connection(NamedTuple):
+class _Connection(Data):
     process: str  # the identity of whoever made it
     address: Address
 

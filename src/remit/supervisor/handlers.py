@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 from remit.boundary.launch import Boundary
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.supervisor import answer_calls, answer_files, answer_owners
 from remit.supervisor.answer_calls import Handler
 from remit.supervisor.answer_changes import NAMES as CHANGES
@@ -29,7 +29,7 @@ from remit.supervisor.seen import Seen
 IsQuiet = Callable[[Question, str], bool]
 
 
-class Answering(NamedTuple):
+class Answering(Data):
     """The handlers by name, in full sight what tells an open that needs no more looking at, and who keeps state."""
 
     table: dict[str, Handler]

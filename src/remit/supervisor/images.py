@@ -12,10 +12,10 @@ import os
 import signal
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
 
 from remit.kernel import pidfd, proc, ptrace
 from remit.kernel.seccomp import Question
+from remit.plain import Data
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
 from remit.supervisor.processes import Process, Spawned
@@ -26,7 +26,7 @@ _LOADER_CLAUSE = "the loader would run a file that the scope may not let run"
 _LOADERS = ("/lib*/ld-*.so*", "/lib/*/ld-*.so*", "/usr/lib*/ld-*.so*", "/usr/lib/*/ld-*.so*")
 
 
-class _Pending(NamedTuple):
+class _Pending(Data):
     process: Process
     thread: int
     directory: int
@@ -277,7 +277,7 @@ def _interrupt(thread: int) -> None:
         pass  # gone, or at its exec stop already
 
 
-class _Program(NamedTuple):
+class _Program(Data):
     path: str
     file: os.stat_result
 

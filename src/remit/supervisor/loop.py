@@ -10,7 +10,7 @@ import os
 import selectors
 import signal
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.attempts import quick
 from remit.attempts.attempt import Result
@@ -19,6 +19,7 @@ from remit.errors import EvidenceError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd
+from remit.plain import Data
 from remit.plan import Plan
 from remit.protocol import Message
 from remit.supervisor.answers import Desk
@@ -51,7 +52,7 @@ _DEATH_PRIORITY = 4
 _QUESTION_PRIORITY = 5
 
 
-class Outcome(NamedTuple):
+class Outcome(Data):
     """How the session ended. status: the command's wait status, None when there was no single command."""
 
     status: int | None = None

@@ -10,8 +10,8 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from remit.kernel.paths import is_inside
 from remit.plan import Plan
-from remit.supervisor.paths import is_inside
 
 OWN_CLAUSE = "remit's own files, and new names in the directories around them, are in nobody's scope"
 

@@ -42,8 +42,3 @@ class PathTable:
             if not directory:
                 return None
             directory = directory.rpartition("/")[0]
-
-
-def is_inside(path: str, tree: str) -> bool:
-    """Whether `path` is `tree` or lies beneath it."""
-    return path == tree or path.startswith(tree.rstrip("/") + "/")

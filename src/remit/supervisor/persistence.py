@@ -9,12 +9,13 @@ beyond a few names of settings.
 from __future__ import annotations
 
 import fnmatch
-import hashlib
 import itertools
 import os
 import stat
-from typing import Any, NamedTuple
+from typing import Any
 
+from remit.digest import sha256
+from remit.plain import Data
 from remit.plan import Plan
 from remit.supervisor.auto_run import HOME_PLACES, PARTS, PLACES, SYSTEM_PLACES, base_of, places_under
 
@@ -24,7 +25,7 @@ MOST_BYTES = 1 << 20  # read of one file; of a longer one its size must do
 _SKIPPED = ("/dev/", "/proc/", "/sys/")
 
 
-class Found(NamedTuple):
+class Found(Data):
     """Something at a place: a fingerprint of what is run or followed, and what that is."""
 
     kind: str
@@ -166,7 +167,7 @@ def _fingerprint(path: str, kind: str) -> Found | None:
         os.close(descriptor)
     parts = PARTS.get(os.path.basename(path))
     if parts is None:
-        return Found(kind, f"{status.st_size} {hashlib.sha256(data).hexdigest()}")
+        return Found(kind, f"{status.st_size} {sha256(data)}")
     settings = parts(data.decode("utf-8", "replace"))
     return Found(kind, repr(sorted(settings.items())), " ".join(sorted(settings))) if settings else None
 

@@ -11,9 +11,10 @@ import os
 import resource
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from remit.kernel import pidfd, proc
+from remit.plain import Data
 from remit.supervisor.rate import Allowance
 
 # Descriptors that are left for everything but the processes: channels, evidence, what is open for one moment.
@@ -42,7 +43,7 @@ class Process:
         self.cpu = 0.0
 
 
-class Spawned(NamedTuple):
+class Spawned(Data):
     """What the supervisor knows of a program it had started: its step, who asked (run, sdk or exec), what for."""
 
     step: str | None

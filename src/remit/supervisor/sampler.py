@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
+from remit.plain import Data
 from remit.plan import Limits
 from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.flows import Connections
@@ -13,7 +14,7 @@ from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.processes import ProcessTable
 
 
-class Reason(NamedTuple):
+class Reason(Data):
     """Why the session must end: by whom, and what ended it."""
 
     by: str
