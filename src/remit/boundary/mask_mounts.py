@@ -22,7 +22,7 @@ from remit.plan import Mask
 PIN, READ_ONLY, HIDE, MEMORY, TERMINALS = "pin", "read-only", "hide", "memory", "terminals"
 _OWN = (MEMORY, TERMINALS)
 _SCRATCH = "/proc"
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_ESCAPE = rb"\\([0-7]{3})"
 
 
 SHARED = {"/dev/shm": MEMORY, "/dev/pts": TERMINALS}
@@ -169,7 +169,7 @@ def mount_points(process: int) -> set[str]:
     """Every place where something is mounted in the namespace of a process, as it names them."""
     with open(f"/proc/{process}/mountinfo", "rb") as file:
         names = (line.split(b" ", 5)[4] for line in file)
-        return {os.fsdecode(_ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), name)) for name in names}
+        return {os.fsdecode(re.sub(_ESCAPE, lambda found: bytes([int(found[1], 8)]), name)) for name in names}
 
 
 def _real(mask: Mask, temporary_directory: str) -> Mask:

@@ -19,6 +19,9 @@ from remit.evidence.places import notary_key_place, sessions_place
 from remit.kernel import process
 from remit.plain import Data
 
+# Nobody waits for a signature before the end, and the agent's start has more use for the cores than what signs.
+_YIELDING = 10
+
 
 class Begun(Data):
     """A session that has a name, a directory, an engine and a notary, and no agent yet."""
@@ -101,6 +104,7 @@ def _run_notary(heads: int, signatures: int) -> NoReturn:
     """The key is read while this process still may; what is not ours is imported only when it no longer may."""
     try:
         _stand_alone("remit-notary", {heads, signatures})
+        os.nice(_YIELDING)
         from remit.evidence.keys import read_or_make_key
 
         try:

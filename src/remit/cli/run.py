@@ -14,21 +14,41 @@ set up, 124 evidence cannot be written, 125 a fault of remit's own.
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from remit.cli.begin import begin_session
 from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
 from remit.evidence.places import name_of
+from remit.plain import Data
 
 if TYPE_CHECKING:
+    import argparse
+
     from remit.cli.launcher import Ended
     from remit.cli.report_place import ReportPlace
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
+_REST = "..."  # argparse.REMAINDER
+
+
+class Options(Data):
+    """What is asked for; the defaults are those of the command line."""
+
+    command: tuple[str, ...]
+    scope: str | None = None
+    workspace: str | None = None
+    tier: str = "auto"
+    sight: str = "normal"
+    evidence: str | None = None
+    label: tuple[str, ...] = ()
+    accept_gap: tuple[str, ...] = ()
+    observe: bool = False
+    report: str | None = None
+    fail_on: str = "never"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="never",
         help="exit 120 when there is a finding of at least this severity (default: never)",
     )
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="what to run")
+    parser.add_argument("command", nargs=_REST, metavar="-- COMMAND...", help="what to run")
 
 
 def add_session_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +91,16 @@ def add_session_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(options: argparse.Namespace) -> int:
-    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+def run(parsed: argparse.Namespace) -> int:
+    command = parsed.command[1:] if parsed.command[:1] == ["--"] else parsed.command
+    given = {name: getattr(parsed, name) for name in Options._fields}
+    lists = {"command": tuple(command), "label": tuple(parsed.label), "accept_gap": tuple(parsed.accept_gap)}
+    return run_command(Options(**given | lists))
+
+
+def run_command(options: Options) -> int:
+    """Run one session and return the exit status of `remit run`."""
+    command = options.command
     if not command:
         raise UsageError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
     labels = parse_labels(options.label)
@@ -93,10 +121,10 @@ def run(options: argparse.Namespace) -> int:
         )
         request = Request(
             plan=plan,
-            arguments=tuple(command),
+            arguments=command,
             environment=os.environ,
             labels=labels,
-            accept_gaps=tuple(options.accept_gap),
+            accept_gaps=options.accept_gap,
         )
         launched = launch(request, begun)
     except BaseException:
@@ -128,7 +156,7 @@ def exit_status(ended: Ended, fail_on: str) -> int:
     return code if code >= 0 else 128 - code
 
 
-def parse_labels(words: list[str]) -> dict[str, str]:
+def parse_labels(words: Iterable[str]) -> dict[str, str]:
     """KEY=VALUE words as a table. Raises UsageError on a word without `=`."""
     labels = {}
     for word in words:
@@ -139,7 +167,7 @@ def parse_labels(words: list[str]) -> dict[str, str]:
     return labels
 
 
-def _report_place(options: argparse.Namespace) -> ReportPlace | None:
+def _report_place(options: Options) -> ReportPlace | None:
     if options.report is None:
         return None
     from pathlib import Path

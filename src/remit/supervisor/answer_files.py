@@ -30,7 +30,7 @@ PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/tty", "/dev/ptmx",
 GPU_DEVICES = ("/dev/nvidia", "/dev/dri/", "/dev/kfd", "/dev/accel", "/dev/dxg")
 
 # What is dumped in a crash (a JVM), a thread's name, how soon it is killed for memory, how late its timers may be.
-_OWN_SETTINGS = re.compile(r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)")
+_OWN_SETTINGS = r"/proc/(\d+)(?:/task/(\d+))?/(?:coredump_filter|comm|oom_score_adj|timerslack_ns)"
 
 
 class Place(Data):
@@ -43,7 +43,7 @@ class Place(Data):
 
 
 # The kernel lets nobody beneath Landlock open these of a process that is not beneath it too (ptrace(2), landlock(7)).
-_PRIVATE = re.compile(
+_PRIVATE = (
     r"/proc/(\d+)/(?:task/\d+/)?(?:mem|environ|maps|smaps|smaps_rollup|numa_maps|auxv|pagemap|syscall|personality)"
 )
 OUTSIDER_CLAUSE = "only processes of the session may be looked into"
@@ -172,7 +172,7 @@ def granted(desk: Desk, path: str, access: str) -> str | None:
 
 def looks_into_outsider(desk: Desk, path: str) -> bool:
     """Whether a path is the memory, the environment or the like of a process that is none of the session's."""
-    private = _PRIVATE.fullmatch(path) if path.startswith("/proc/") else None
+    private = re.fullmatch(_PRIVATE, path) if path.startswith("/proc/") else None
     return private is not None and desk.plan.landlock_abi > 0 and not desk.processes.is_ours(int(private[1]))
 
 
@@ -253,7 +253,7 @@ def is_routine(pid: int, path: str) -> bool:
 
     The wall refuses it all the same, for Landlock cannot name the /proc entries of a process that is not there yet.
     """
-    match = _OWN_SETTINGS.fullmatch(path)
+    match = re.fullmatch(_OWN_SETTINGS, path)
     try:
         return match is not None and proc.thread_group(int(match[2] or match[1])) == pid
     except ProcessLookupError:

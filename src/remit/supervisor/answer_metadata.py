@@ -31,7 +31,7 @@ _NAME_MAX, _VALUE_MAX = 255, 65536  # xattr(7)
 _CALLERS_FAULT = (errno.EFAULT, errno.ENOENT, errno.ENAMETOOLONG, errno.E2BIG, errno.ERANGE, errno.EINVAL)
 _TIMESPECS = struct.Struct("=qqqq")
 # Libraries name an open file like this, one without a name too, where a call takes no descriptor (proc(5)).
-_OWN_DESCRIPTOR = re.compile(r"(?:/proc/(?:self|thread-self)|/dev)/fd/(0|[1-9]\d{0,8})", re.ASCII)
+_OWN_DESCRIPTOR = r"(?a:(?:/proc/(?:self|thread-self)|/dev)/fd/(0|[1-9]\d{0,8}))"
 
 Respond = Callable[[Question, int], object]
 
@@ -98,7 +98,7 @@ class Metadata:
             register = call.directory if call.descriptor is None else call.descriptor
             return self._by_descriptor(process, question, call.change, question.arguments[register or 0], request)
         follow = call.follow and not flags & _AT_SYMLINK_NOFOLLOW
-        if follow and (own := _OWN_DESCRIPTOR.fullmatch(asked)):
+        if follow and (own := re.fullmatch(_OWN_DESCRIPTOR, asked)):
             return self._by_descriptor(process, question, call.change, int(own[1]), request, errno.ENOENT)
         directory = AT_FDCWD if call.directory is None else question.arguments[call.directory] & LOW
         place = locate(question.pid, directory, asked, 0 if follow else os.O_NOFOLLOW)

@@ -1,4 +1,7 @@
-"""Who answers which system call, in which sight; a question that nobody here answers is refused."""
+"""Who answers which system call, in which sight; a question that nobody here answers is refused.
+
+Who answers only in full sight, or on older kernels, is loaded where that is so.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +12,12 @@ from remit.kernel.seccomp import Question
 from remit.plain import Data
 from remit.supervisor import answer_calls, answer_files, answer_owners
 from remit.supervisor.answer_calls import Handler
-from remit.supervisor.answer_changes import NAMES as CHANGES
-from remit.supervisor.answer_changes import Changes
 from remit.supervisor.answer_metadata import NAMES as METADATA
 from remit.supervisor.answer_metadata import Metadata
 from remit.supervisor.answer_network import NetworkAnswers
-from remit.supervisor.answer_reads import Reads
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answer_signals import SIGNALS, SignalAnswers
 from remit.supervisor.answer_sockets import SocketAnswers
-from remit.supervisor.answer_truncate import TruncateAnswers, without_truncating
 from remit.supervisor.answers import Desk
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.images import ExecStops
@@ -61,10 +60,15 @@ def answering(
     }
     is_quiet: IsQuiet | None = None
     if desk.plan.sight == "full":
+        from remit.supervisor.answer_changes import NAMES, Changes
+        from remit.supervisor.answer_reads import Reads
+
         reads, changes = Reads(desk, seen), Changes(desk, seen)
-        table |= {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(CHANGES, changes.change)}
+        table |= {**dict.fromkeys(answer_files.OPENS, reads.open), **dict.fromkeys(NAMES, changes.change)}
         is_quiet = reads.is_quiet
     if 0 < desk.plan.landlock_abi < 3:
+        from remit.supervisor.answer_truncate import TruncateAnswers, without_truncating
+
         truncates = TruncateAnswers(deputy, questions.respond)
         truncates.note = table.get("truncate")
         table |= {name: without_truncating(table[name]) for name in answer_files.OPENS}

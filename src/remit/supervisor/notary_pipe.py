@@ -61,6 +61,7 @@ class NotaryPipe:
             writer.flush()
             self._ask(writer)
             self._wait(writer, deadline)
+        os.close(self._heads)  # so that the notary can end while the evidence is made durable
 
     def _wait(self, writer: EvidenceWriter, deadline: float) -> None:
         while self.lost is None and self._signed < self._asked:
