@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from remit.attribution.lineage import Lineage, Process
 from remit.events import Connect, Event, Exec, ProcessEvent, Session
 from remit.findings import Sighting
+
+if TYPE_CHECKING:
+    import ipaddress
 
 
 class Detector(Protocol):
@@ -68,6 +70,8 @@ def is_inside(address: str) -> bool:
 
 
 def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    import ipaddress  # not before there is an address: most commands have none
+
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

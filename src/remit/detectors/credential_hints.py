@@ -12,7 +12,7 @@ _TEXT_ONLY = frozenset(
     {"echo", "printf", "test", "[", "true", "false", "logger", "mkdir", "basename", "dirname", "expr"}
 )
 _TEXT_OPTIONS = ("-m", "--message", "-e", "--regexp", "--title", "--body")
-_PATH_IN_TEXT = re.compile(r"(?:~|\$HOME|\$\{HOME\}|\.\.|/[\w.@+-]+)(?:/[\w.@+-]+)+|(?<![\w/])\.[\w-]+(?:/[\w.@+-]+)+")
+_PATH_IN_TEXT = r"(?:~|\$HOME|\$\{HOME\}|\.\.|/[\w.@+-]+)(?:/[\w.@+-]+)+|(?<![\w/])\.[\w-]+(?:/[\w.@+-]+)+"
 
 # program -> words that all stand among its arguments, in this order.
 _COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -60,7 +60,7 @@ def named_secret(image: str, arguments: tuple[str, ...]) -> str | None:
         # A sentence is no path.
         if len(path) <= 4096 and " " not in path and secret_at(_rooted(path)):
             return path
-    for match in _PATH_IN_TEXT.finditer(code[:65536]):
+    for match in re.finditer(_PATH_IN_TEXT, code[:65536]) if code else ():
         if secret_at(_rooted(match[0])):
             return match[0]
     return None

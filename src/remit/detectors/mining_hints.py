@@ -1,4 +1,7 @@
-"""Reads from a program's name and arguments whether it is a miner, and from first bytes whether a pool answered."""
+"""Reads from a program's name and arguments whether it is a miner, and from first bytes whether a pool answered.
+
+Patterns are compiled when they are first asked, which most sessions never do.
+"""
 
 from __future__ import annotations
 
@@ -12,31 +15,27 @@ MINERS = frozenset({
     "PhoenixMiner", "teamredminer", "srbminer", "SRBMiner-MULTI", "nanominer", "wildrig", "wildrig-multi", "rigel",
     "bzminer", "onezerominer", "nheqminer", "kawpowminer", "miniZ", "claymore", "randomx-miner", "p2pool", "cuda-miner",
 })  # fmt: skip
-SCHEME = re.compile(r"\b(stratum[12]?(\+(tcp|ssl|tls|udp))?|ethproxy|daemon\+https?)://", re.IGNORECASE)
-ALGORITHM = re.compile(
-    r"^(rx/\w+|randomx|cn/\w+|cryptonight\S*|ethash|etchash|kawpow|autolykos2?|equihash\S*|sha256d|yespower\S*"
-    r"|verushash|kheavyhash|octopus|progpow\S*|ghostrider|argon2/\w+|astrobwt\S*|beamhash\S*|neoscrypt|lyra2\S*)$",
-    re.IGNORECASE,
+SCHEME = r"(?i)\b(stratum[12]?(\+(tcp|ssl|tls|udp))?|ethproxy|daemon\+https?)://"
+ALGORITHM = (
+    r"(?i)^(rx/\w+|randomx|cn/\w+|cryptonight\S*|ethash|etchash|kawpow|autolykos2?|equihash\S*|sha256d|yespower\S*"
+    r"|verushash|kheavyhash|octopus|progpow\S*|ghostrider|argon2/\w+|astrobwt\S*|beamhash\S*|neoscrypt|lyra2\S*)$"
 )
 ALGORITHM_OPTIONS = ("-a", "--algo", "--algorithm", "--coin")
 MINER_OPTIONS = ("--donate-level", "--nicehash", "--rig-id", "--randomx-mode", "--cuda-bfactor", "--pool-wallet")
 USER_OPTIONS = ("-u", "--user", "--wallet", "-O", "--userpass", "-w", "--address")
-WALLET = re.compile(
+WALLET = (
     r"^(4[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|8[0-9AB][1-9A-HJ-NP-Za-km-z]{93}|0x[0-9a-fA-F]{40}"
     r"|bc1[02-9ac-hj-np-z]{25,71}|(?:kaspa:|nano_|ron:)[a-z0-9]{50,})([.:+/].*)?$"
 )
 # Methods, addresses and functions; the bare words are geology and statistics, too.
-CODE = re.compile(
-    r"mining\.(subscribe|authorize|submit|notify)|stratum[12]?(\+\w+)?://|eth_submitLogin|randomx_(create|calculate)_",
-    re.IGNORECASE,
-)
+CODE = r"(?i)mining\.(subscribe|authorize|submit|notify)|stratum[12]?(\+\w+)?://|eth_submitLogin|randomx_(create|calculate)_"
 
-STRATUM = re.compile(r'"mining\.(notify|subscribe|authorize|submit|set_difficulty|set_target|set_extranonce)"')
-MONERO_JOB = re.compile(r'"job"\s*:\s*\{|"method"\s*:\s*"job"')
-MONERO_FIELD = re.compile(r'"(blob|seed_hash|job_id)"')
-ETHEREUM = re.compile(r'"eth_(submitLogin|getWork|submitWork)"')
-LOGIN = re.compile(r'"method"\s*:\s*"login"')
-LOGIN_FIELD = re.compile(r'"(agent|algo|rigid|pass)"')
+STRATUM = r'"mining\.(notify|subscribe|authorize|submit|set_difficulty|set_target|set_extranonce)"'
+MONERO_JOB = r'"job"\s*:\s*\{|"method"\s*:\s*"job"'
+MONERO_FIELD = r'"(blob|seed_hash|job_id)"'
+ETHEREUM = r'"eth_(submitLogin|getWork|submitWork)"'
+LOGIN = r'"method"\s*:\s*"login"'
+LOGIN_FIELD = r'"(agent|algo|rigid|pass)"'
 
 
 def read_mining_hint(image: str, arguments: tuple[str, ...]) -> str | None:
@@ -46,7 +45,7 @@ def read_mining_hint(image: str, arguments: tuple[str, ...]) -> str | None:
     for name in program_names(image, arguments):
         if name in MINERS:
             return f"{name} is a miner"
-    if CODE.search(inline_code(image, arguments)):
+    if (code := inline_code(image, arguments)) and re.search(CODE, code):
         return "its inline code speaks of mining"
     strong, weak = _words(arguments[1:])
     # One weak word is not enough: other programs have users and algorithms too.
@@ -57,11 +56,11 @@ def read_mining_hint(image: str, arguments: tuple[str, ...]) -> str | None:
 
 def speaks_stratum(first_bytes: str) -> bool:
     """Whether these are the words of a mining pool, or to one."""
-    if STRATUM.search(first_bytes) or ETHEREUM.search(first_bytes):
+    if re.search(STRATUM, first_bytes) or re.search(ETHEREUM, first_bytes):
         return True
-    if MONERO_JOB.search(first_bytes) and MONERO_FIELD.search(first_bytes):
+    if re.search(MONERO_JOB, first_bytes) and re.search(MONERO_FIELD, first_bytes):
         return True
-    return bool(LOGIN.search(first_bytes)) and len(set(LOGIN_FIELD.findall(first_bytes))) >= 2
+    return bool(re.search(LOGIN, first_bytes)) and len(set(re.findall(LOGIN_FIELD, first_bytes))) >= 2
 
 
 def _words(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
@@ -71,12 +70,12 @@ def _words(arguments: tuple[str, ...]) -> tuple[list[str], list[str]]:
         option, joined, value = word.partition("=")
         if not joined:
             value = arguments[index + 1] if index + 1 < len(arguments) else ""
-        if SCHEME.search(word):
+        if "://" in word and re.search(SCHEME, word):
             strong.append("a Stratum address")
         elif option in MINER_OPTIONS:
             strong.append(option)
-        elif option in ALGORITHM_OPTIONS and ALGORITHM.match(value):
+        elif option in ALGORITHM_OPTIONS and re.match(ALGORITHM, value):
             weak.append(f"{option} {value}")
-        elif option in USER_OPTIONS and WALLET.match(value):
+        elif option in USER_OPTIONS and re.match(WALLET, value):
             weak.append("a wallet as user")
     return strong, weak

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 from remit.detectors.hints import basename, is_interpreter
@@ -18,8 +19,8 @@ class Secret(Data):
     owners: frozenset[str]
 
 
-def _secret(pattern: str, what: str, *owners: str) -> tuple[re.Pattern[str], Secret]:
-    return re.compile(pattern), Secret(what, frozenset(owners))
+def _secret(pattern: str, what: str, *owners: str) -> tuple[str, Secret]:
+    return pattern, Secret(what, frozenset(owners))
 
 
 _GIT = ("git", "git-remote-https", "git-remote-http", "git-credential-store")
@@ -67,9 +68,7 @@ _PLACES = (
             "bash", "zsh", "fish", "psql", "mysql"),
 )  # fmt: skip
 
-_AGENT_SOCKET = re.compile(
-    r"/ssh-[^/]+/agent\.\d+$|/keyring/(ssh|control|pkcs11|\.ssh)$|/S\.gpg-agent[.\w]*$|/ssh-agent\b"
-)
+_AGENT_SOCKET = r"/ssh-[^/]+/agent\.\d+$|/keyring/(ssh|control|pkcs11|\.ssh)$|/S\.gpg-agent[.\w]*$|/ssh-agent\b"
 # One address each of AWS, Azure and Google; AWS over IPv6; Alibaba; Oracle; ECS tasks.
 METADATA_SERVICES = frozenset({
     "169.254.169.254", "fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "192.0.0.192", "169.254.170.2",
@@ -77,16 +76,22 @@ METADATA_SERVICES = frozenset({
 })  # fmt: skip
 
 
+@functools.cache
+def _places() -> tuple[tuple[re.Pattern[str], Secret], ...]:
+    """Compiled at the first path that could be one: a short command is over in the time that it takes."""
+    return tuple((re.compile(pattern), secret) for pattern, secret in _PLACES)
+
+
 def secret_at(path: str) -> Secret | None:
     """The well-known secret at a path, or None."""
     if "/." not in path and not path.startswith(("/etc/", "/run/", "/var/run/", "/tmp/")) and "." not in path:
         return None
-    return next((secret for pattern, secret in _PLACES if pattern.search(path)), None)
+    return next((secret for pattern, secret in _places() if pattern.search(path)), None)
 
 
 def is_agent_socket(path: str) -> bool:
     """The socket of a program that keeps keys and signs with them."""
-    return bool(_AGENT_SOCKET.search(path))
+    return bool(re.search(_AGENT_SOCKET, path))
 
 
 def belongs_to(secret: Secret, image: str, arguments: tuple[str, ...]) -> bool:

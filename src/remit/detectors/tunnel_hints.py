@@ -1,4 +1,7 @@
-"""Reads from a program's name and arguments whether it asks for a way back in: remote forwarding or a relay."""
+"""Reads from a program's name and arguments whether it asks for a way back in: remote forwarding or a relay.
+
+Patterns are compiled when they are first asked, which most sessions never do.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,13 @@ TUNNEL_PROGRAMS = frozenset({
 TUNNEL_WORDS = {"cloudflared": "tunnel", "tailscale": "funnel", "gost": "-L=rtcp", "devtunnel": "host"}
 
 # [bind:]port:host:port, with brackets for IPv6; also bind:port:path and port:path for unix sockets.
-FORWARD = re.compile(r"^((\[[0-9a-fA-F:]*\]|[\w.*-]*):)?\d{1,5}:(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}$")
-CHISEL_REMOTE = re.compile(r"^R:([\w.\[\]-]*:)*(\d{1,5}|socks)")
-SOCAT_CONNECT = re.compile(r"^(tcp|tcp4|tcp6|openssl|ssl|tcp-connect|socks4a?|proxy)[46]?(-connect)?:", re.IGNORECASE)
-SSH_OPTION = re.compile(r"^(remoteforward[\s=]|tunnel[\s=]+(yes|point-to-point|ethernet))", re.IGNORECASE)
-CODE = re.compile(
-    r"forward_remote_port|forward_remote_path|request_port_forward|reverse_forward|open_reverse|tcpip-forward"
-    r"|start_reverse_server|create_reverse_tunnel|remote_bind_address.*reverse|\bssh['\"]?\s*,?\s*['\"]?-\w*R",
-    re.DOTALL,
+FORWARD = r"^((\[[0-9a-fA-F:]*\]|[\w.*-]*):)?\d{1,5}:(\[[0-9a-fA-F:]+\]|[\w.-]+):\d{1,5}$"
+CHISEL_REMOTE = r"^R:([\w.\[\]-]*:)*(\d{1,5}|socks)"
+SOCAT_CONNECT = r"(?i)^(tcp|tcp4|tcp6|openssl|ssl|tcp-connect|socks4a?|proxy)[46]?(-connect)?:"
+SSH_OPTION = r"(?i)^(remoteforward[\s=]|tunnel[\s=]+(yes|point-to-point|ethernet))"
+CODE = (
+    r"(?s)forward_remote_port|forward_remote_path|request_port_forward|reverse_forward|open_reverse|tcpip-forward"
+    r"|start_reverse_server|create_reverse_tunnel|remote_bind_address.*reverse|\bssh['\"]?\s*,?\s*['\"]?-\w*R"
 )
 # Single-letter options of ssh(1) that take no value, so that -fNR can be read letter by letter.
 SSH_FLAGS = frozenset("46AaCfGgKkMNnqsTtVvXxYy")
@@ -40,7 +42,7 @@ def read_tunnel_hint(image: str, arguments: tuple[str, ...]) -> str | None:
             return f"{name} is a tunnel program"
         if name in TUNNEL_WORDS and TUNNEL_WORDS[name] in arguments[1:]:
             return f"{name} {TUNNEL_WORDS[name]} opens a tunnel"
-    if CODE.search(inline_code(image, arguments)):
+    if (code := inline_code(image, arguments)) and re.search(CODE, code):
         return "its inline code asks for remote forwarding"
     return _read_options(arguments, is_ssh=any(name in SSH for name in (basename(image), *names)))
 
@@ -50,19 +52,19 @@ def _read_options(arguments: tuple[str, ...], *, is_ssh: bool) -> str | None:
     letters = {letter for letter, _ in options}
     for letter, value in options:
         # The shape of a forward is telling whatever the program is called; a bare port only for ssh itself.
-        if letter == "R" and (FORWARD.match(value) or (is_ssh and value)):
+        if letter == "R" and (re.match(FORWARD, value) or (is_ssh and value)):
             return f"it asks for remote forwarding: -R {value}"
         if letter == "w" and is_ssh:
             return f"it asks for a tunnel device: -w {value}"
-        if letter == "o" and SSH_OPTION.match(value.strip()):
+        if letter == "o" and re.match(SSH_OPTION, value.strip()):
             return f"it asks for remote forwarding: -o {value}"
     if is_ssh and "N" in letters and not letters & {"L", "D", "W", "O"}:
         # -N runs no command; with nothing forwarded on the command line, a configuration file forwards.
         return "it holds a connection without a command (-N), so it forwards what a configuration file says"
     for word in arguments[1:]:
-        if CHISEL_REMOTE.match(word):
+        if word.startswith("R:") and re.match(CHISEL_REMOTE, word):
             return f"it asks for remote forwarding: {word}"
-    if sum(bool(SOCAT_CONNECT.match(word)) for word in arguments[1:]) >= 2:
+    if sum(":" in word and bool(re.match(SOCAT_CONNECT, word)) for word in arguments[1:]) >= 2:
         return "it relays between two outgoing connections"
     return None
 
