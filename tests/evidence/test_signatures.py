@@ -56,8 +56,9 @@ def pipes(tmp_path: Path, private: Ed25519PrivateKey) -> Iterator[NotaryPipe]:
 
     thread = threading.Thread(target=notary)
     thread.start()
-    yield NotaryPipe(heads, answers)
-    os.close(heads)
+    pipe = NotaryPipe(heads, answers)
+    yield pipe
+    pipe.dismiss()
     thread.join(10)
     os.close(answers)
     os.close(heads_reader)

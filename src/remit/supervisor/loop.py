@@ -389,6 +389,7 @@ class Supervisor:
         self.record("closed", findings=len(self._engine.severities))
         self._writer.flush()
         self._notary.finish(self._writer)
+        self._notary.dismiss()  # it ends while the evidence is made durable
         self._control.close()
         self._writer.close()
         # Reaped here, for in a container nobody else may ever do it.

@@ -61,7 +61,12 @@ class NotaryPipe:
             writer.flush()
             self._ask(writer)
             self._wait(writer, deadline)
-        os.close(self._heads)  # so that the notary can end while the evidence is made durable
+
+    def dismiss(self) -> None:
+        """Let the notary end; there will be nothing more to sign."""
+        if self._heads >= 0:
+            os.close(self._heads)
+            self._heads = -1
 
     def _wait(self, writer: EvidenceWriter, deadline: float) -> None:
         while self.lost is None and self._signed < self._asked:
