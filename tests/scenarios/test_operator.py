@@ -44,7 +44,8 @@ def test_a_frozen_session_says_so_in_place_of_waiting(stage: Stage, running: sub
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_passed_on(stage: Stage, running: subprocess.Popen[Any], number: signal.Signals) -> None:
     with ended(stage.start("exec", "--step", "call_1", "--", "sh", "-c", "touch inside; exec sleep 1002")) as call:
-        wait_for((stage.workspace / "inside").exists, "the command")
+        # Not the file alone: `touch` may still be on its way out, and would then be left running.
+        wait_for(lambda: recorded(stage.evidence(), "exec", arguments=["sleep", "1002"]), "the command")
         call.send_signal(number)
         assert call.wait(20) == 128 + number
     (end,) = recorded(stage.evidence(), "step", mark="end")
