@@ -19,26 +19,34 @@ class Data(tuple[Any, ...]):
 
     __slots__ = ()
     _fields: ClassVar[tuple[str, ...]] = ()
-    _defaults: ClassVar[dict[str, Any]] = {}
+    _defaults: ClassVar[tuple[Any, ...]] = ()  # of the last fields
 
     def __init_subclass__(cls) -> None:
         cls._fields = tuple(cls.__annotations__)  # its own alone (3.10 and newer)
-        cls._defaults = {name: cls.__dict__[name] for name in cls._fields if name in cls.__dict__}
+        members = cls.__dict__
+        cls._defaults = tuple(members[name] for name in cls._fields if name in members)
+        if cls._defaults and any(name not in members for name in cls._fields[-len(cls._defaults) :]):
+            raise TypeError(f"{cls.__name__}: a member without a default follows one that has one")
         for place, name in enumerate(cls._fields):
             setattr(cls, name, property(itemgetter(place)))
 
     def __new__(cls, *values: Any, **members: Any) -> Self:
-        if members or len(values) != len(cls._fields):
-            values = cls._complete(values, members)
+        missing = len(cls._fields) - len(values)
+        if missing or members:
+            if members or not 0 < missing <= len(cls._defaults):
+                values = cls._complete(values, members)
+            else:
+                values += cls._defaults[-missing:]
         return tuple.__new__(cls, values)
 
     @classmethod
     def _complete(cls, values: tuple[Any, ...], members: dict[str, Any]) -> tuple[Any, ...]:
-        given = dict(zip(cls._fields, values, strict=False))
-        found = {**cls._defaults, **given, **members}
-        if len(values) > len(cls._fields) or given.keys() & members.keys() or found.keys() != set(cls._fields):
+        rest = cls._fields[len(values) :]
+        known = dict(zip(reversed(cls._fields), reversed(cls._defaults), strict=False))
+        known.update(members)
+        if len(values) > len(cls._fields) or not members.keys() <= set(rest) or not known.keys() >= set(rest):
             raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}; got {len(values)} and {sorted(members)}")
-        return tuple(found[name] for name in cls._fields)
+        return (*values, *(known[name] for name in rest))
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{type(self).__name__} cannot be changed: {name}")

@@ -45,6 +45,14 @@ def test_a_missing_unknown_or_repeated_member_is_an_error(values: tuple[int, ...
         Point(*values, **members)  # type: ignore[arg-type]
 
 
+def test_a_member_without_a_default_comes_first() -> None:
+    with pytest.raises(TypeError, match="Wrong: a member without a default"):
+
+        class Wrong(Data):
+            x: int = 0
+            y: int  # type: ignore[misc]
+
+
 def test_nothing_can_be_changed() -> None:
     point = Point(1)
     with pytest.raises(AttributeError):
