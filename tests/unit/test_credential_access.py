@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from remit.detectors import secret_places
 from remit.detectors.secret_places import secret_at
 from remit.testing import Playbook
 
@@ -180,3 +184,10 @@ def test_the_socket_of_a_key_agent() -> None:
 )
 def test_places_that_are_no_secrets(path: str) -> None:
     assert secret_at(path) is None
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in secret_places._PLACES])
+@given(data=st.data())
+def test_what_is_looked_at_first_hides_no_secret(pattern: str, data: st.DataObject) -> None:
+    path = data.draw(st.from_regex(pattern)).rstrip("\n")
+    assert secret_at(path) is not None or not re.search(pattern, path)

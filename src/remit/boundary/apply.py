@@ -92,7 +92,6 @@ def set_limits(plan: Plan) -> None:
         (resource.RLIMIT_CORE, 0),  # a core dump would write memory where the scope did not say
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_FSIZE, limits.file_size),
-        (resource.RLIMIT_DATA, limits.memory),
         (resource.RLIMIT_CPU, None if limits.cpu is None else int(limits.cpu) + 1),
     )
     for limit, value in wanted:

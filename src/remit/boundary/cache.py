@@ -27,6 +27,9 @@ from remit.scope.read import read_scope_file
 # What a plan may depend on; the same names as in remit.scope.variables, which a test compares.
 USED_VARIABLES = ("HOME", "USER", "LOGNAME", "PATH", "VIRTUAL_ENV", "PYENV_ROOT", "NVM_DIR")
 _KEPT = 128  # plans
+_CHILD = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from remit.boundary.compile import main; sys.exit(main())"
+)
 Place = str | os.PathLike[str]
 MASKABLE = ("secret-inside-grant", "protected-inside-grant")
 
@@ -209,7 +212,8 @@ def _compile(request: dict[str, Any]) -> bytes:
     import subprocess  # not needed when the plan is in the cache
 
     child = subprocess.run(
-        [sys.executable, "-I", "-m", "remit.boundary.compile"],
+        # -S: no .pth file is read, and the child looks for modules where this process does, and nowhere else.
+        [sys.executable, "-I", "-S", "-c", _CHILD, json.dumps(sys.path)],
         input=json.dumps(request).encode(),
         capture_output=True,
         cwd="/",

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from remit import __version__
+from remit.cli.own_modules import keep_to_own_modules
 from remit.errors import RemitError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def entry() -> None:
     """The console script: as `main`, then out at once, because taking the interpreter apart would cost 10 ms."""
     # Objects made while importing are never garbage; looking for cycles among them is wasted time.
     gc.disable()
+    keep_to_own_modules()
     status = main()
     try:
         sys.stdout.flush()

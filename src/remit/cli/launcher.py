@@ -6,6 +6,7 @@ the supervisor dies, the caller inherits the agent's processes (it is a subreape
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from remit.boundary.launch import remember_dispositions
 from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
 from remit.cli import supervise
 from remit.cli.begin import Begun
+from remit.cli.libraries import check_libraries
+from remit.cli.trees import remove_tree
 from remit.errors import BoundaryError, RemitError, ScopeError, UsageError, WallGapError
 from remit.evidence.places import name_of
 from remit.kernel import process
@@ -100,10 +103,10 @@ class Launched:
                 raise _rebuild(message)
         finally:
             remove_placeholders(self._placeholders)  # the supervisor has done so, unless it died
-            _remove_tree(self._temporary)
             _reap(self._supervisor)
             _reap(self._engine)
             _reap(self._notary)
+            remove_tree(self._temporary)
         return Ended(
             self.session,
             self.evidence,
@@ -120,6 +123,7 @@ def launch(request: Request, begun: Begun) -> Launched:
     """Start a session that has begun. Raises WallGapError, ScopeError or BoundaryError before anything has run."""
     _check_gaps(request)
     _check_evidence(request.plan, begun.evidence)
+    check_libraries(request.environment, request.plan.files, observe=request.plan.observe)
     if request.plan.observe:
         # The place that was really chosen is remit's own too.
         own = tuple(sorted({*request.plan.outside, os.path.realpath(begun.evidence)}))
@@ -140,6 +144,8 @@ def launch(request: Request, begun: Begun) -> Launched:
             channel=inside,
             placeholders=placeholders,
         )
+    # Wanted if the supervisor dies; to load it only then would be too late.
+    importlib.import_module("remit.supervisor.respond")
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
     begun.close()
@@ -193,22 +199,11 @@ def _temporary_directory(session: str) -> str:
     raise BoundaryError("cannot create a private temporary directory: /tmp", hint="make /tmp writable")
 
 
-def _remove_tree(directory: str) -> None:
-    """Most often the agent left nothing in it, and what removes whole trees takes long to import."""
-    try:
-        os.rmdir(f"{directory}/home")
-        os.rmdir(directory)
-    except OSError:
-        import shutil
-
-        shutil.rmtree(directory, ignore_errors=True)
-
-
 def _make_placeholders(plan: Plan, temporary: str) -> list[str]:
     try:
         return make_placeholders(plan.masks, temporary)
     except OSError as problem:
-        _remove_tree(temporary)
+        remove_tree(temporary)
         raise BoundaryError(
             f"cannot keep the place of a protected path: {problem.filename}: {problem.strerror}",
             hint="make its directory writable, or take the path out of files.protect",

@@ -10,6 +10,7 @@ import os
 import resource
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,8 @@ def oversee(
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
     _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
+    # From here on nothing is imported any more: the agent may write where Python, or the dynamic linker, would look.
+    sys.meta_path.clear()
     _listen_to_launcher(supervisor, channel)
     supervisor.requests.environment = environment
     if request.arguments is not None:

@@ -199,9 +199,7 @@ def _explain_missing(name: str, ended: Ended) -> None:
     """What is not a command is most often a slip of the fingers, or an option of our own behind the `--`."""
     if ended.status is None or os.waitstatus_to_exitcode(ended.status) != 127:
         return
-    import shutil
-
-    if shutil.which(name) is None:
+    if "/" not in name and not any(os.access(f"{place}/{name}", os.X_OK) for place in os.get_exec_path()):
         options = name.startswith("-")
         print(f"hint: {'remit run --help' if options else 'a command is a name on $PATH or a path'}", file=sys.stderr)
 

@@ -14,11 +14,13 @@ from typing import Any
 from remit.boundary.cache import load_plan
 from remit.cli.begin import begin_session
 from remit.cli.launcher import Request, launch
+from remit.cli.own_modules import keep_to_own_modules
 from remit.errors import RemitError
 from remit.evidence.reader import read_records
 
 
 def main() -> None:
+    keep_to_own_modules()
     harness = socket.socket(fileno=int(sys.argv[1]))
     options = json.loads(sys.argv[2])
     try:

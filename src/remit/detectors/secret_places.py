@@ -76,6 +76,11 @@ METADATA_SERVICES = frozenset({
 })  # fmt: skip
 
 
+# Nearly every secret has a dot in its path; these are where and what the others are.
+_DOTLESS = ("/etc/", "/run/", "/var/run/", "/tmp/")
+_DOTLESS_NAMES = ("_netrc", "token", "tokens")
+
+
 @functools.cache
 def _places() -> tuple[tuple[re.Pattern[str], Secret], ...]:
     """Compiled at the first path that could be one: a short command is over in the time that it takes."""
@@ -84,7 +89,7 @@ def _places() -> tuple[tuple[re.Pattern[str], Secret], ...]:
 
 def secret_at(path: str) -> Secret | None:
     """The well-known secret at a path, or None."""
-    if "/." not in path and not path.startswith(("/etc/", "/run/", "/var/run/", "/tmp/")) and "." not in path:
+    if "." not in path and not path.startswith(_DOTLESS) and not path.endswith(_DOTLESS_NAMES):
         return None
     return next((secret for pattern, secret in _places() if pattern.search(path)), None)
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from remit.digest import keyed
 from remit.plain import Data
 
 Count = dict[str, int]
@@ -218,9 +219,7 @@ class Redactor:
         return self._marker(rule, secret)
 
     def _marker(self, rule: str, secret: str) -> str:
-        import hashlib  # with OpenSSL behind it: not before there is a secret
-
-        digest = hashlib.blake2b(secret.encode("utf-8", "surrogatepass"), key=self._key, digest_size=4).hexdigest()
+        digest = keyed(secret.encode("utf-8", "surrogatepass"), self._key, 4)
         return f"<redacted:{rule}:{digest}>"
 
 

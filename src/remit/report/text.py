@@ -69,8 +69,9 @@ def _verdict(report: Item) -> Iterator[str]:
     elif session["running"] and _is_frozen(report["responses"]):
         yield "  it is frozen until `remit resume`, or ended by `remit stop --kill`"
     if session["status"] and not denials:
-        yield '  reads that a wall refuses leave no record: where the command met "Permission denied", a scope'
-        yield "  grants the path in files.read (remit scope explain --text > scope.yaml to begin with)"
+        yield '  where the command met "Permission denied", a scope grants the path in files.read or files.write'
+        yield "  (remit scope explain --text > scope.yaml to begin with); reads, deletes and renames that a wall"
+        yield "  refuses leave no record: remit run --sight full"
 
 
 def _ending(session: Item) -> str:

@@ -68,7 +68,7 @@ GAPS: dict[str, GapKind] = {
     ),
     "reads-unseen": GapKind(
         SIGHT,
-        "refused reads are stopped by the kernel without a record",
+        "refused reads, deletes, renames and new directories are stopped by the kernel without a record",
         "remit run --sight full",
     ),
     "sockets-not-taken": GapKind(

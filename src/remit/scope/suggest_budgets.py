@@ -17,7 +17,6 @@ def budgets(session: Session) -> tuple[int, dict[str, str]]:
     """Processes at once, and the `compute` section. Memory only when a sample was taken."""
     compute = {"cpu": _time(session.cpu, _LEAST_CPU)}
     if session.memory:
-        # RLIMIT_DATA takes this for each process too, and counts what was only reserved.
         compute["memory"] = f"{_power(session.memory / _GIB * _ROOM, _LEAST_MEMORY)}GiB"
     compute["wall"] = _time(session.wall, _LEAST_WALL)
     return _power(session.processes * 2, _LEAST_PROCESSES), compute

@@ -10,6 +10,7 @@ from remit.plan import Limits
 from remit.supervisor.processes import ProcessTable
 
 SAMPLE_SECONDS = 1.0
+NEAR_SECONDS = 0.1  # when more than half of the memory is used: the rest may be gone within a second
 _BUSIEST = 8
 
 

@@ -68,6 +68,9 @@ class ControlSocket:
         pid, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         insider = self._processes.owner(pid)
         if user not in (0, os.getuid()) or insider is not None or _is_below_us(pid):
+            if insider is None and _has_left(peer):
+                peer.close()  # somebody looked whether we are there, and went before we could see who it was
+                return
             self._record(
                 "privilege",
                 process=insider.identity if insider else None,
@@ -81,6 +84,16 @@ class ControlSocket:
             peer.close()
             return
         Connection(self._selector, peer, priority=CONTROL_PRIORITY, received=self._received, lost=self._lost)
+
+
+def _has_left(peer: socket.socket) -> bool:
+    """Whether the other side hung up without a word."""
+    try:
+        return not peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def _is_below_us(pid: int) -> bool:

@@ -273,6 +273,7 @@ class Supervisor:
 
     def _zygote_said(self, connection: Connection, message: Message) -> None:
         if "spawned" in message:
+            self.processes.forget_prover()  # the zygote starts nothing before that has ended
             self.requests.spawned(message["spawned"], message["pid"])
             if message["spawned"] == self._root:
                 self.steps.controllers.add(message["pid"])

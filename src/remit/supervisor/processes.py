@@ -123,6 +123,12 @@ class ProcessTable:
         self._prover = Process(pid, 0, pidfd.open_process(pid), self._common)
         return self._prover.identity
 
+    def forget_prover(self) -> None:
+        """Its number may be another's from now on."""
+        if self._prover is not None:
+            os.close(self._prover.pidfd)
+            self._prover = None
+
     def caller(self, thread: int, still_asks: Callable[[], bool]) -> Process:
         """The process that asks a question, met for the first time or known. Raises ProcessLookupError.
 
@@ -289,7 +295,7 @@ class ProcessTable:
             raise
         if self._zygote is not None and stat.parent == self._zygote.pid:
             spawn = self._spawned(pid)  # asking may be how we hear that this child makes attempts
-            if self._prover is not None and pid == self._prover.pid:
+            if self._prover is not None and pid == self._prover.pid and pidfd.is_alive(self._prover.pidfd):
                 os.close(descriptor)
                 return self._prover
             return self._add_spawned(pid, stat.start, descriptor, spawn)

@@ -8,7 +8,7 @@ from typing import Any
 
 from remit.plain import Data
 from remit.plan import Limits
-from remit.supervisor.budgets import SAMPLE_SECONDS, exceeded, take_sample
+from remit.supervisor.budgets import NEAR_SECONDS, SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.flows import Connections
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.processes import ProcessTable
@@ -52,8 +52,9 @@ class Sampler:
 
     def take(self) -> Reason | None:
         """Record a sample; the reason to end the session, if there is one."""
-        self._due = time.monotonic() + SAMPLE_SECONDS
         sample = take_sample(self._processes)
+        near = self._limits.memory is not None and sample.memory > self._limits.memory // 2
+        self._due = time.monotonic() + (NEAR_SECONDS if near else SAMPLE_SECONDS)
         self._record(
             "compute",
             processes=sample.processes,
