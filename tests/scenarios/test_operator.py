@@ -52,6 +52,35 @@ def test_a_signal_is_passed_on(stage: Stage, running: subprocess.Popen[Any], num
     assert len(end["left_running"]) == 1  # the agent's own process, and not the command
 
 
+def test_an_interrupt_reaches_all_that_a_command_runs(stage: Stage, running: subprocess.Popen[Any]) -> None:
+    line = "sleep 1004; echo finished"  # the shell itself waits for its child whatever it is sent
+    with ended(stage.start("exec", "--step", "call_1", "--", "bash", "-c", line)) as call:
+        wait_for(lambda: recorded(stage.evidence(), "exec", arguments=["sleep", "1004"]), "the command")
+        call.send_signal(signal.SIGINT)
+        assert call.wait(20) == 128 + signal.SIGINT
+        assert call.stdout.read() == ""
+
+
+def test_without_a_terminal_an_interrupt_is_passed_on(stage: Stage) -> None:
+    with ended(stage.start("run", "--", "sh", "-c", "true; exec sleep 1005", start_new_session=True)) as run:
+        wait_for(lambda: stage.sessions.exists() and any(stage.sessions.iterdir()), "the session")
+        wait_for(lambda: recorded(stage.evidence(), "exec", arguments=["sleep", "1005"]), "the command")
+        run.send_signal(signal.SIGINT)
+        assert run.wait(20) == 128 + signal.SIGINT
+
+
+def test_looking_for_the_session_that_is_meant_is_no_refused_act(stage: Stage, running: subprocess.Popen[Any]) -> None:
+    with ended(stage.start("run", "--", "sleep", "1006")):
+        wait_for(lambda: len(list(stage.sessions.iterdir())) == 2, "the second session")
+        for _ in range(5):
+            done = stage.remit("stop")
+            if "more than one" in done.stderr:
+                break
+        assert "more than one session is running" in done.stderr
+        found = [recorded(session, "privilege", operation="control") for session in stage.sessions.iterdir()]
+        assert found == [[], []]
+
+
 def test_a_caller_that_dies_ends_its_step(stage: Stage, running: subprocess.Popen[Any]) -> None:
     words = ("exec", "--step", "call_1", "--", "sh", "-c", "touch inside; exec sleep 1003")
     with ended(stage.start(*words, capture=False)) as call:

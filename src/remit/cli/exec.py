@@ -4,7 +4,8 @@ examples:
   remit exec --step call_7 --tool bash -- make test
   remit exec --session 20260101T120000-1a2b3c4d --step call_8 -- bash -c 'ls'
 
-The step begins when the command starts and ends with it, or with this process. Signals are passed on to the command.
+The step begins when the command starts and ends with it, or with this process. Signals are passed on to the command,
+SIGINT and SIGQUIT to its whole process group.
 
 exit status: the command's, and 128+n when signal n killed it; 2 when no such session runs, when it is frozen, or when
 the step's id was used before; 125 when the session ended before the command did.
@@ -63,7 +64,9 @@ def _pass_on_signals(client: Client, spawn: int) -> None:
     """The command is in a terminal session of its own, so Ctrl-C reaches us alone."""
 
     def forward(number: int, frame: Any) -> None:
-        client.tell({"do": "signal", "spawn": spawn, "signal": number})
+        # A terminal sends these to everybody in front of it; the command and its children are a session of their own.
+        group = number in (signal.SIGINT, signal.SIGQUIT)
+        client.tell({"do": "signal", "spawn": spawn, "signal": number, "group": group})
 
     for number in _FORWARDED:
         if signal.getsignal(number) is not signal.SIG_IGN:

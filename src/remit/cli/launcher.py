@@ -211,9 +211,11 @@ def _make_placeholders(plan: Plan, temporary: str) -> list[str]:
 
 
 def _forward_signals(channel: socket.socket) -> None:
-    """Ctrl-C and Ctrl-\\ reach the agent from the terminal; what is sent to us alone is passed on."""
-    for number in (signal.SIGINT, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
+    """Ctrl-C and Ctrl-\\ reach the agent from the terminal, if there is one; what is sent to us alone is passed on."""
+    typed = (signal.SIGINT, signal.SIGQUIT)
+    if terminal := _has_terminal():
+        for number in typed:
+            signal.signal(number, signal.SIG_IGN)
 
     def forward(number: int, frame: Any) -> None:
         try:
@@ -221,9 +223,17 @@ def _forward_signals(channel: socket.socket) -> None:
         except OSError:
             pass  # the supervisor has gone; wait() says so
 
-    for number in _FORWARDED:
+    for number in (*_FORWARDED, *(() if terminal else typed)):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, forward)
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _kill_orphans() -> None:

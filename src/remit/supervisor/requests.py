@@ -36,6 +36,7 @@ class Spawn:
         self.search_path = search_path
         self.owner = owner
         self.pid = 0
+        self.leads = False  # a session, and so a process group, of its own
         self.signals: list[int] = []  # sent before it had asked its first question
 
 
@@ -108,7 +109,7 @@ class Requests:
             self._step_owners[message["step"]] = connection
             return None
         if action == "signal":
-            return self.send_signal(int(message["spawn"]), int(message["signal"]))
+            return self.send_signal(int(message["spawn"]), int(message["signal"]), group=bool(message.get("group")))
         by = "harness" if connection is self.harness else "operator"
         if action == "freeze":
             return self._session.freeze(by)
@@ -138,6 +139,7 @@ class Requests:
         self.spawns[self._last] = Spawn(
             self._last, step, self._source(owner), arguments, directory, environment.get("PATH", os.defpath), owner
         )
+        self.spawns[self._last].leads = bool(message["new_session"])
         request = {
             "id": self._last,
             "arguments": arguments,
@@ -170,15 +172,18 @@ class Requests:
             return None
         return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path, spawn.signals)
 
-    def send_signal(self, number: int, signal_number: int) -> bool:
-        """Signal a program that was started. Before its first question it still has the zygote's signal handling, and
-        may not even have a pid, so what is sent by then waits for that question."""
+    def send_signal(self, number: int, signal_number: int, *, group: bool = False) -> bool:
+        """Signal a program that was started, or the `group` that it leads. Before its first question it still has the
+        zygote's signal handling, and may not even have a pid, so what is sent by then waits for that question."""
         spawn = self.spawns.get(number)
         if spawn is None or signal_number not in set(signal.Signals):
             return False
         process = self._processes.get(spawn.pid)
         if process is None:
             spawn.signals.append(signal_number)
+            return True
+        if group and spawn.leads:
+            os.killpg(process.pid, signal_number)  # the leader lives, so the number is its group's
             return True
         return pidfd.send_signal(process.pidfd, signal_number)
 
