@@ -41,6 +41,7 @@ _READER_GONE = 141  # as a shell has it for SIGPIPE
 
 def entry() -> None:
     """The console script: as `main`, then out at once, because taking the interpreter apart would cost 10 ms."""
+    _open_closed_streams()
     # Objects made while importing are never garbage; looking for cycles among them is wasted time.
     gc.disable()
     keep_to_own_modules()
@@ -101,6 +102,17 @@ def print_error(problem: RemitError) -> None:
     print(f"remit: {one_line(problem.message, _LONGEST_ERROR)}", file=sys.stderr)
     if problem.hint:
         print(f"hint: {one_line(problem.hint, _LONGEST_ERROR)}", file=sys.stderr)
+
+
+def _open_closed_streams() -> None:
+    """What is opened next gets the number of a standard stream that is closed, and would pass for it with the agent."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", closefd=False))
 
 
 def _run_command(name: str, words: list[str]) -> int:
