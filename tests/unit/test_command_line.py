@@ -49,3 +49,30 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (141, "")
+
+
+FULL = "remit: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "unbuffered"),
+    [
+        (["scope", "schema"], ""),
+        (["scope", "schema"], "1"),
+        (["completion", "bash"], ""),
+        (["completion", "bash"], "1"),
+        # Written at once, help is argparse's business, which from Python 3.12 on ignores that it cannot be written.
+        (["--help"], ""),
+        (["scope", "--help"], ""),
+    ],
+)
+def test_a_full_device_is_one_line(words: list[str], unbuffered: str) -> None:
+    command = [sys.executable, "-c", "from remit.cli import entry; entry()", *words]
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, FULL)
+        # Nobody can be told why, but that it failed.
+        assert subprocess.run(command, env=environment, stdout=full, stderr=full, check=False).returncode == 1
+        wrong = [*command[:3], "nope"]
+        assert subprocess.run(wrong, env=environment, stdout=full, stderr=full, check=False).returncode == 2

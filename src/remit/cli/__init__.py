@@ -6,6 +6,7 @@ status. The way from `remit run` to the agent's first instruction passes here, s
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -37,6 +38,8 @@ COMMANDS = {
 
 _LONGEST_ERROR = 8000
 _READER_GONE = 141  # as a shell has it for SIGPIPE
+_OUTPUT_LOST = 1  # and not Python's own 120, which says that a verdict ended a session
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def entry() -> None:
@@ -45,12 +48,14 @@ def entry() -> None:
     # Objects made while importing are never garbage; looking for cycles among them is wasted time.
     gc.disable()
     keep_to_own_modules()
-    status = main()
+    try:
+        status = main()
+    except SystemExit as ended:  # argparse has printed help
+        status = int(ended.code or 0)
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
-    except BrokenPipeError:
-        status = _READER_GONE
+    except OSError as problem:
+        status = _lose_output(problem)
     os._exit(status)
 
 
@@ -72,10 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RemitError as problem:
         print_error(problem)
         return problem.exit_status
-    except BrokenPipeError:
-        # The reader of our output went away (`remit report | head`); Python would complain again at shutdown.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _READER_GONE
+    except OSError as problem:
+        # The reader of our output went away (`remit report | head`), or its disk is full: no file's name is told then.
+        if isinstance(problem, BrokenPipeError) or (problem.errno in _NO_SPACE and problem.filename is None):
+            return _lose_output(problem)
+        raise
     except KeyboardInterrupt:
         return 130  # as a shell has it
 
@@ -99,9 +105,23 @@ def command_parser(name: str) -> argparse.ArgumentParser:
 
 def print_error(problem: RemitError) -> None:
     # Paths and other people's words are in these, and this may be a terminal.
-    print(f"remit: {one_line(problem.message, _LONGEST_ERROR)}", file=sys.stderr)
+    lines = f"remit: {one_line(problem.message, _LONGEST_ERROR)}\n"
     if problem.hint:
-        print(f"hint: {one_line(problem.hint, _LONGEST_ERROR)}", file=sys.stderr)
+        lines += f"hint: {one_line(problem.hint, _LONGEST_ERROR)}\n"
+    try:
+        sys.stderr.write(lines)
+        sys.stderr.flush()
+    except OSError:
+        pass  # nobody can be told; the exit status stays
+
+
+def _lose_output(problem: OSError) -> int:
+    """Give up what could not be written, which would fail once more at the end; the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(problem, BrokenPipeError):
+        return _READER_GONE
+    print_error(RemitError(f"cannot write the output: {problem.strerror}"))
+    return _OUTPUT_LOST
 
 
 def _open_closed_streams() -> None:
