@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import remit
 from remit.cli import main
 
 
@@ -76,3 +78,36 @@ def test_a_full_device_is_one_line(words: list[str], unbuffered: str) -> None:
         assert subprocess.run(command, env=environment, stdout=full, stderr=full, check=False).returncode == 1
         wrong = [*command[:3], "nope"]
         assert subprocess.run(wrong, env=environment, stdout=full, stderr=full, check=False).returncode == 2
+
+
+@pytest.fixture
+def removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current directory, which is no more."""
+    place = tmp_path / "removed"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    place.rmdir()
+    return place
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--", "true"],
+        ["run", "--workspace", "/tmp", "--", "true"],
+        ["exec", "--step", "a", "--", "true"],
+        ["scope", "check"],
+        ["scope", "explain"],
+    ],
+)
+def test_a_current_directory_that_was_removed(
+    words: list[str], removed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"remit: cannot use the current directory: No such file or directory: {removed} (deleted)",
+        "hint: cd to a directory that is there",
+    ]
+    with pytest.raises(FileNotFoundError, match=str(removed)):
+        remit.Session()

@@ -124,6 +124,17 @@ def _lose_output(problem: OSError) -> int:
     return _OUTPUT_LOST
 
 
+def current_directory() -> str:
+    """Where we are. Raises UsageError when that has been removed."""
+    try:
+        return os.getcwd()
+    except OSError as problem:
+        was = os.readlink("/proc/self/cwd")  # "/where/it/was (deleted)"
+        raise UsageError(
+            f"cannot use the current directory: {problem.strerror}: {was}", hint="cd to a directory that is there"
+        ) from problem
+
+
 def _open_closed_streams() -> None:
     """What is opened next gets the number of a standard stream that is closed, and would pass for it with the agent."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):

@@ -18,6 +18,7 @@ import os
 import signal
 from typing import Any
 
+from remit.cli import current_directory
 from remit.cli.client import Client
 from remit.errors import RemitError, UsageError
 from remit.evidence.places import name_of
@@ -37,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     command = options.command[1:] if options.command[:1] == ["--"] else options.command
     if not command:
         raise UsageError("no command given", hint="remit exec --step ID -- COMMAND [ARGUMENT]...")
+    here = current_directory()
     client = Client(options.session)
     mark = {"do": "step", "step": options.step, "tool": options.tool, "phase": options.phase}
     client.ask({**mark, "mark": "begin", "arguments": {"command": command}})
@@ -46,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             "step": options.step,
             "arguments": command,
             "environment": None,
-            "directory": os.getcwd(),
+            "directory": here,
             "new_session": True,
         },
         (0, 1, 2),

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from remit.cli import current_directory
 from remit.cli.begin import begin_session
 from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
 from remit.evidence.places import name_of
@@ -104,7 +105,9 @@ def run_command(options: Options) -> int:
     if not command:
         raise UsageError("no command given", hint="remit run -- COMMAND [ARGUMENT]...")
     labels = parse_labels(options.label)
-    place = _report_place(options)
+    here = current_directory()  # where the command starts, whatever the workspace is
+    workspace = options.workspace or here
+    place = _report_place(options.report, workspace)
     begun = begin_session(options.evidence)
     # Imported only now: the engine loads meanwhile.
     from remit.boundary.cache import load_plan
@@ -113,7 +116,7 @@ def run_command(options: Options) -> int:
     try:
         plan = load_plan(
             options.scope,
-            workspace=options.workspace or os.getcwd(),
+            workspace=workspace,
             environment=dict(os.environ),
             accept_gaps=options.accept_gap,
             sight=options.sight,
@@ -167,14 +170,14 @@ def parse_labels(words: Iterable[str]) -> dict[str, str]:
     return labels
 
 
-def _report_place(options: Options) -> ReportPlace | None:
-    if options.report is None:
+def _report_place(report: str | None, workspace: str) -> ReportPlace | None:
+    if report is None:
         return None
     from pathlib import Path
 
     from remit.cli.report_place import ReportPlace
 
-    return ReportPlace(Path(options.report), Path(options.workspace or os.getcwd()))
+    return ReportPlace(Path(report), Path(workspace))
 
 
 def _write_report(ended: Ended, place: ReportPlace) -> None:

@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remit.cli import current_directory
 from remit.cli.parser import raw_text
 from remit.errors import RemitError, ScopeError
 
@@ -204,7 +205,7 @@ def _plan(options: argparse.Namespace) -> Plan:
 
     return load_plan(
         options.file,
-        workspace=options.workspace or Path.cwd(),
+        workspace=options.workspace or current_directory(),
         environment=dict(os.environ),
         observe=options.observe,
     )

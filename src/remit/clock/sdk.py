@@ -54,7 +54,7 @@ class Session:
             raise ValueError(f"sight must be normal or full: {sight}")
         self._options: dict[str, Any] = {
             "scope": None if scope is None else os.path.abspath(scope),
-            "workspace": os.path.abspath(workspace or os.getcwd()),
+            "workspace": os.path.abspath(workspace) if workspace else _current_directory(),
             "task": task,
             "labels": dict(labels or {}),
             "evidence": None if evidence is None else os.path.abspath(evidence),
@@ -214,6 +214,14 @@ class Session:
 
     def _failure(self) -> RemitError:
         return _error(self._last_word())
+
+
+def _current_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError as problem:
+        # It has been removed; Python does not say which it was.
+        raise FileNotFoundError(problem.errno, problem.strerror, os.readlink("/proc/self/cwd")) from None
 
 
 def _error(word: Mapping[str, Any]) -> RemitError:
