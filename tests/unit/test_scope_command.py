@@ -11,6 +11,7 @@ from remit.cli import main
 from remit.cli.scope import json_schema
 from remit.scope.explain import WALLS
 from remit.scope.gaps import GAPS
+from remit.testing import Playbook
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +106,15 @@ def test_the_schema_knows_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert schema["additionalProperties"] is False
     assert {"remit", "task", "accept-gaps", "nested-sandbox", "files"} <= schema["properties"].keys()
     assert "pass" in schema["$defs"]["Environment"]["properties"]
+
+
+@pytest.mark.parametrize("output", ["old.yaml", "no/such/directory/x.yaml", "."])
+def test_suggest_writes_a_new_file_or_says_why_not(output: str, capsys: pytest.CaptureFixture[str]) -> None:
+    evidence = Playbook().spawn("/bin/true").write(Path("evidence"))
+    assert main(["scope", "suggest", f"./{evidence}", "--output", "new.yaml"]) == 0
+    Path("old.yaml").write_text("mine\n")
+    assert main(["scope", "suggest", f"./{evidence}", "--output", output]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in said] == ["remit", "hint"]
+    assert said[0].startswith(f"remit: cannot write the scope: {output}: ")
+    assert Path("old.yaml").read_text() == "mine\n"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from remit.cli import current_directory
 from remit.cli.parser import raw_text
-from remit.errors import RemitError, ScopeError
+from remit.errors import ScopeError, UsageError
 
 if TYPE_CHECKING:
     from remit.plan import Plan
@@ -191,8 +191,9 @@ def _suggest(options: argparse.Namespace) -> int:
         with open(options.output, "x", encoding="utf-8") as file:
             file.write(text)
     except OSError as problem:
-        hint = "name another file" if isinstance(problem, FileExistsError) else None
-        raise RemitError(f"cannot write the scope: {options.output}: {problem.strerror}", hint=hint) from problem
+        exists = isinstance(problem, FileExistsError)
+        hint = "name a file that is not there yet" if exists else "name a file in a directory that you can write"
+        raise UsageError(f"cannot write the scope: {options.output}: {problem.strerror}", hint=hint) from problem
     return 0
 
 
