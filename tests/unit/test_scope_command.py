@@ -66,13 +66,31 @@ def test_explain_names_grants_clauses_walls_and_gaps(capsys: pytest.CaptureFixtu
         "$TMPDIR, and run  (files.write[1])",
         "(use:base@1)",
         "10.0.0.0/8 port 80-90  (network.connect[0])",
-        "60 seconds of CPU time  (compute.cpu)",
+        "1 minute of CPU time  (compute.cpu)",
         "reverse-tunnel: kill  (respond)",
         "kernel     socket-kinds:",
         "polled     cpu:",
         "proc-readable (accepted)",
     ):
         assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("compute", "words"),
+    [
+        ("{memory: 300MiB, cpu: 20m}", ["300 MiB of memory", "20 minutes of CPU time"]),
+        ("{memory: 8GiB, wall: 1h30m}", ["8 GiB of memory", "1 hour 30 minutes by the clock"]),
+        ("{memory: 1.5GiB, cpu: 500ms}", ["1.5 GiB of memory", "0.5 seconds of CPU time"]),
+        ("{memory: 500MB, wall: 1d1s}", ["500 MB of memory", "1 day 1 second by the clock"]),
+        ("{memory: 123456789B, wall: 90s}", ["123456789 B of memory", "1 minute 30 seconds by the clock"]),
+    ],
+)
+def test_explain_says_budgets_as_a_person_writes_them(
+    compute: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["scope", "explain", scope(f"remit: 1\ntask: a\ncompute: {compute}\n")]) == 0
+    text = capsys.readouterr().out
+    assert [line for line in words if f"\n  {line}  (" not in text] == []
 
 
 def test_explain_as_json_and_as_a_plan(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from remit.errors import one_line
 from remit.plan import AddressGrant, Plan
 from remit.scope.presets import PRESETS
+from remit.scope.values import duration_in_words, size_in_words
 
 _WIDTH = 100
 _WHEN_FULL = {
@@ -129,11 +130,11 @@ def _limits(plan: Plan) -> Iterator[str]:
     if limits.processes is not None:
         yield f"{limits.processes} processes at once  (processes.at-most)"
     if limits.cpu is not None:
-        yield f"{limits.cpu:g} seconds of CPU time  (compute.cpu)"
+        yield f"{duration_in_words(limits.cpu)} of CPU time  (compute.cpu)"
     if limits.memory is not None:
-        yield f"{limits.memory / 2**30:g} GiB of memory  (compute.memory)"
+        yield f"{size_in_words(limits.memory)} of memory  (compute.memory)"
     if limits.wall is not None:
-        yield f"{limits.wall:g} seconds by the clock  (compute.wall)"
+        yield f"{duration_in_words(limits.wall)} by the clock  (compute.wall)"
 
 
 def _environment(plan: Plan) -> Iterator[str]:

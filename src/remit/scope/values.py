@@ -42,6 +42,13 @@ def parse_size(value: object) -> int:
     return size
 
 
+def size_in_words(size: int) -> str:
+    """The shortest that a person would write for exactly this: `300 MiB`."""
+    numbers = ((f"{size / factor:g}", factor, unit) for unit, factor in _UNITS.items())
+    exact = (f"{number} {unit}" for number, factor, unit in numbers if float(number) * factor == size)
+    return min((text for text in exact if "e" not in text), key=len, default=f"{size} B")
+
+
 def parse_duration(value: object) -> float:
     """Seconds, from `90s`, `20m`, `1h30m`."""
     text = value if isinstance(value, str) else ""
@@ -52,6 +59,15 @@ def parse_duration(value: object) -> float:
     if seconds <= 0:
         raise ValueProblem("a duration must be more than nothing", "leave the key out for no limit")
     return seconds
+
+
+def duration_in_words(seconds: float) -> str:
+    """As a person says it: `1 hour 30 minutes`."""
+    counts: dict[str, float] = {}
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        counts[unit], seconds = divmod(seconds, length)
+    counts["second"] = seconds
+    return " ".join(f"{count:g} {unit}{'' if count == 1 else 's'}" for unit, count in counts.items() if count)
 
 
 def parse_ports(value: object) -> tuple[int, int]:
