@@ -203,3 +203,11 @@ raise SystemExit(1)
     told = [r for r in records(stage.evidence(), "response") if r["by"] == "budget"]
     assert [(r["verdict"], r["clause"]) for r in told] == [("record", "compute.cpu")]
     assert "it would have been ended here: compute.cpu" in stage.remit("report", "last").stdout
+
+
+def test_a_suggested_scope_lets_temporary_files_be_made(stage: Stage, scope: Path) -> None:
+    assert observed(stage, scope, "true").returncode == 0
+    suggested = stage.root / "suggested.yaml"
+    assert stage.remit("scope", "suggest", "last", "--output", suggested).returncode == 0
+    done = stage.remit("run", "--scope", suggested, "--", "sh", "-c", "mktemp && echo kept > ~/file && cat ~/file")
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -54,14 +55,17 @@ def comments(text: str) -> str:
 
 def test_nothing_used_nothing_granted() -> None:
     scope = suggested()
+    assert "- $TMPDIR    # not used, but TMPDIR and HOME are there" in re.sub(" +#", "    #", text_for())
     assert (scope.task, scope.purpose, scope.use) == ("a-task", "For a test.", ["base"])
-    assert (scope.files.write, scope.files.read, scope.files.execute) == ([], [], [])
+    # But for what TMPDIR and HOME lead to, without which mktemp fails.
+    assert (scope.files.write, scope.files.read, scope.files.execute) == (["$TMPDIR"], [], [])
     assert scope.files.secrets == ["~/.ssh"]
     assert (scope.network.connect, scope.network.listen, scope.network.unix) == ([], [], [])
 
 
 def test_workspace_and_temporary_files_are_granted_as_they_were_used() -> None:
-    assert suggested(use("read", f"{HOME}/work/a")).files.read == ["$WORKSPACE"]
+    read = suggested(use("read", f"{HOME}/work/a"), use("read", "/tmp/remit-s1/home"))
+    assert (read.files.write, read.files.read) == (["$TMPDIR"], ["$WORKSPACE"])
     both = suggested(use("read", f"{HOME}/work/a"), use("change", f"{HOME}/work"), use("write", "/tmp/remit-s1/x"))
     assert (both.files.write, both.files.read) == (["$WORKSPACE", "$TMPDIR"], [])
 
@@ -70,7 +74,7 @@ def test_presets_cover_what_they_grant_and_come_with_their_programs() -> None:
     reads = (use("read", "/usr/include/stdio.h"), use("write", "/dev/null"), use("read", f"{HOME}/.gitconfig"))
     with_git = suggested(*reads, use("write", "/dev/shm/sem"), programs=("/usr/bin/git", "/usr/bin/python3.11"))
     assert with_git.use == ["base", "git", "python"]
-    assert (with_git.files.read, with_git.files.write) == ([], [])
+    assert (with_git.files.read, with_git.files.write) == ([], ["$TMPDIR"])
     without = suggested(*reads, programs=("/usr/bin/gitk", "/usr/bin/pipewire"))
     assert (without.use, without.files.read) == (["base"], ["~/.gitconfig"])
 
@@ -86,7 +90,11 @@ def test_few_files_are_named_and_many_become_their_directory() -> None:
 
 def test_a_new_name_needs_its_directory_and_a_write_covers_a_read() -> None:
     scope = suggested(use("change", "/srv/out/now"), use("read", "/srv/out/now/x"), use("execute", "/srv/bin/tool"))
-    assert (scope.files.write, scope.files.read, scope.files.execute) == (["/srv/out/now"], [], ["/srv/bin/tool"])
+    assert (scope.files.write, scope.files.read, scope.files.execute) == (
+        ["$TMPDIR", "/srv/out/now"],
+        [],
+        ["/srv/bin/tool"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +118,7 @@ def test_what_is_not_granted_is_said(reached: Use, why: str) -> None:
     text = text_for(reached)
     assert f"#   {why}" in text
     scope = parse_scope(text.encode()).scope
-    assert (scope.files.write, scope.files.read, scope.network.connect) == ([], [], [])
+    assert (scope.files.write, scope.files.read, scope.network.connect) == (["$TMPDIR"], [], [])
 
 
 def test_a_secret_closes_the_directory_around_it() -> None:
@@ -122,7 +130,7 @@ def test_a_secret_closes_the_directory_around_it() -> None:
 def test_what_is_gone_cannot_be_granted() -> None:
     text = text_for(use("change", "/srv/gone"), exists=lambda path: path != "/srv/gone")
     assert "#   not there any more: change /srv/gone" in text
-    assert parse_scope(text.encode()).scope.files.write == []
+    assert parse_scope(text.encode()).scope.files.write == ["$TMPDIR"]
 
 
 def test_peers_and_ports() -> None:
@@ -169,7 +177,7 @@ def test_no_name_breaks_out_of_its_place(name: str, program: str, step: str, kin
     reached = use(kind, path, refused=refused, programs=(program,), steps=(step,))
     scope = suggested(reached, task=name.strip() if name.isprintable() and name.strip() else "t")
     assert scope.remit == 1
-    granted = [*scope.files.read, *scope.files.write, *scope.files.execute, *scope.network.unix]
+    granted = [*scope.files.read, *scope.files.write[1:], *scope.files.execute, *scope.network.unix]
     assert granted in ([], [path], [path.rstrip("/")])
 
 

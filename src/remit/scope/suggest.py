@@ -1,8 +1,8 @@
 """Turns what a session used into the smallest scope that a person would sign: the same text for the same evidence.
 
 What was refused, what is secret, and what no scope should grant whole is written as a comment and not granted. Presets
-come first, then the workspace and `$TMPDIR` whole, then directories in place of long lists of files; budgets are what
-was used, with room.
+come first, then the workspace where it was used and `$TMPDIR`, both whole, then directories in place of long lists of
+files; budgets are what was used, with room.
 """
 
 from __future__ import annotations
@@ -104,10 +104,11 @@ def _files(
             wanted[access][use.object] = use
     files = CommentedMap()
     lists = {"write": CommentedSeq(), "read": CommentedSeq(), "execute": CommentedSeq()}
-    for place in ("$WORKSPACE", "$TMPDIR"):
-        if place in own:
-            writes = any(use.kind in ("write", "change") for use in own[place])
-            _add(lists["write" if writes else "read"], place, own[place])
+    if "$WORKSPACE" in own:
+        writes = any(use.kind in ("write", "change") for use in own["$WORKSPACE"])
+        _add(lists["write" if writes else "read"], "$WORKSPACE", own["$WORKSPACE"])
+    # The session's own, empty at first and gone at its end: every program is told to put its temporary files there.
+    _add(lists["write"], "$TMPDIR", own.get("$TMPDIR", []))
     done: list[str] = []
     for access in ("write", "execute", "read"):
         paths = [path for path in wanted[access] if not any(is_inside(path, tree) for tree in done)]
@@ -172,7 +173,8 @@ def _keep(scope: CommentedMap, session: Session) -> None:
 def _add(entries: CommentedSeq, text: str, uses: list[Use], tree: Tree | None = None) -> None:
     entries.append(text)
     files = f"{len(tree.covers)} paths, " if tree and len(tree.covers) > 1 else ""
-    entries.yaml_add_eol_comment(files + _why(uses), len(entries) - 1)
+    why = files + _why(uses) if uses else "not used, but TMPDIR and HOME are there"
+    entries.yaml_add_eol_comment(why, len(entries) - 1)
 
 
 def _why(uses: Iterable[Use]) -> str:
