@@ -35,6 +35,14 @@ def test_what_the_agent_puts_there_is_replaced_and_not_opened(stage: Stage, vict
     assert os.listdir(stage.workspace) == ["r.json"]
 
 
+def test_what_was_there_before_is_replaced_as_the_help_says(stage: Stage) -> None:
+    report = stage.workspace / "r.json"
+    report.write_text("an older report\n")
+    assert stage.remit("run", "--report", report, "--", "true").returncode == 0
+    assert is_report(report)
+    assert "replaces a file of that name" in " ".join(stage.remit("run", "--help").stdout.split())
+
+
 @pytest.mark.parametrize("plant", ["mv out elsewhere; ln -s {home} out", "rm -r out; ln -s {home} out"])
 def test_a_directory_on_the_way_that_becomes_a_link_leads_nowhere(stage: Stage, victim: Path, plant: str) -> None:
     (stage.workspace / "out").mkdir()

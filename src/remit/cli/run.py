@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="refuse nothing a scope could grant but UDP; record what this one would refuse; implies --sight full",
     )
-    parser.add_argument("--report", metavar="FILE", help="write the report as JSON when the session ends")
+    parser.add_argument(
+        "--report", metavar="FILE", help="write the report as JSON when the session ends; replaces a file of that name"
+    )
     parser.add_argument(
         "--fail-on",
         choices=("never", *SEVERITIES),
