@@ -2,7 +2,8 @@
 
 Ends with 0 when the chain is whole and with 124 when it is not; the first bad record is named. A recording that was cut
 off is whole but `not closed`. With --key, every record must also be covered by a checkpoint that this key has signed,
-and with --head, the record whose hash was noted must still be there: otherwise 124, too.
+and with --head, the record whose hash was noted must still be there: otherwise 124, too. 2 when there is no such
+evidence or key file.
 
 examples:
   remit verify last
@@ -34,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     head = options.head.lower()
     if head and not re.fullmatch("[0-9a-f]{64}", head):
         raise UsageError(f"a head is 64 hexadecimal digits: {options.head}", hint="remit verify last prints it")
-    result = verify(find_evidence(options.evidence), check_signature=_check_signature(options.key), noted_head=head)
+    check_signature = _check_signature(options.key)
+    result = verify(find_evidence(options.evidence), check_signature=check_signature, noted_head=head)
     problems = _problems(result, pinned=options.key is not None, head=head)
     if options.json:
         print(json.dumps(_as_json(result, problems, pinned=options.key is not None), indent=2))

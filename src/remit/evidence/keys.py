@@ -12,7 +12,7 @@ import re
 import stat
 from typing import TYPE_CHECKING
 
-from remit.errors import EvidenceError
+from remit.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,22 +67,24 @@ def public_pem(key: Ed25519PrivateKey) -> str:
 
 
 def read_public_key(path: Path) -> bytes:
-    """The raw public key of a PEM file. Raises EvidenceError when it is none, a private key above all."""
+    """The raw public key of a PEM file. Raises UsageError when it is none, a private key above all."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
         pem = path.read_bytes()
     except OSError as problem:
-        raise EvidenceError(f"cannot read the public key {path}: {problem.strerror}", hint="remit key") from problem
+        raise UsageError(
+            f"cannot read the public key {path}: {problem.strerror}", hint="remit key > notary.pub.pem"
+        ) from problem
     if b"PRIVATE KEY" in pem:
-        raise EvidenceError(f"a private key, where the public one is needed: {path}", hint="remit key > notary.pub.pem")
+        raise UsageError(f"a private key, where the public one is needed: {path}", hint="remit key > notary.pub.pem")
     try:
         key = load_pem_public_key(pem)
     except (ValueError, TypeError) as problem:
-        raise EvidenceError(f"not a public key in PEM: {path}", hint="remit key > notary.pub.pem") from problem
+        raise UsageError(f"not a public key in PEM: {path}", hint="remit key > notary.pub.pem") from problem
     if not isinstance(key, Ed25519PublicKey):
-        raise EvidenceError(f"not an Ed25519 public key: {path}", hint="remit key > notary.pub.pem")
+        raise UsageError(f"not an Ed25519 public key: {path}", hint="remit key > notary.pub.pem")
     return key.public_bytes_raw()
 
 
