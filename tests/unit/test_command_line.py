@@ -34,6 +34,24 @@ def test_one_line_and_a_hint(words: list[str], message: str, capsys: pytest.Capt
     assert said[1].startswith("hint: remit")
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["run", "--scop", "x", "--", "true"], "--scope"),
+        (["run", "--scop=x", "--", "true"], "--scope"),
+        (["run", "-scope", "x", "--", "true"], "--scope"),
+        (["run", "--workspce", "x", "--", "--scop"], "--workspace"),
+        (["report", "last", "--fromat", "json"], "--format"),
+        (["scope", "suggest", "last", "--outptu", "x"], "--output"),
+    ],
+)
+def test_a_slip_in_an_option_is_told_the_option(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert capsys.readouterr().err.splitlines()[1] == f"hint: did you mean {meant}?"
+
+
 @pytest.mark.parametrize("action", ["check", "explain", "schema"])
 def test_the_help_of_a_scope_command_has_examples(action: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
