@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Stage, differences, is_sound, nobody_left, objections, without
+from stage import Stage, differences, is_sound, nobody_left, objections, records, without
 
 MAKEFILE = """\
 CFLAGS = -O1 -Wall
@@ -210,6 +210,29 @@ def test_not_found_and_not_executable(stage: Stage) -> None:
     for directory in stage.sessions.iterdir():
         assert objections(directory) == []
         is_sound(directory)
+
+
+@pytest.mark.parametrize("sight", ["normal", "full"])
+def test_a_program_that_the_kernel_cannot_run(stage: Stage, sight: str) -> None:
+    write(stage.workspace, missing="#! /no/such\t-u\n", plain='echo "$0 $1"; exit 5\n', empty="", foreign="\x7fELF\1\n")
+    no_interpreter = "remit: cannot run ./missing: its interpreter is not there\n"
+    outcomes = {
+        "missing": (127, "", f"{no_interpreter}hint: ./missing begins with #!, and there is no /no/such\n"),
+        "plain": (5, "./plain a\n", ""),
+        "empty": (0, "", ""),
+        "foreign": (126, "", "remit: cannot run ./foreign: Exec format error\n"),
+    }
+    for name, outcome in outcomes.items():
+        (stage.workspace / name).chmod(0o755)
+        evidence = stage.root / f"evidence-{name}"
+        done = stage.remit("run", "--sight", sight, "--evidence", evidence, "--", f"./{name}", "a")
+        assert (done.returncode, done.stdout, done.stderr) == outcome
+        ran = [record["arguments"] for record in records(evidence, "exec")]
+        assert ran[0] == [f"./{name}", "a"]
+        if name == "plain":
+            assert ran[-1] == ["/bin/sh", "./plain", "a"]
+        assert objections(evidence) == []
+        is_sound(evidence)
 
 
 def test_much_output(stage: Stage) -> None:

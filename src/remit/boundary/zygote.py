@@ -8,6 +8,7 @@ terminal session, so that job control works for what it starts, and ignores the 
 from __future__ import annotations
 
 import _thread
+import errno
 import gc
 import json
 import os
@@ -31,6 +32,16 @@ from remit.protocol import Message, Receiver, send
 _IGNORED_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}
 _EXEC_FORMAT_STATUS = 126
 _NOT_FOUND_STATUS = 127
+_SHELL = "/bin/sh"
+# What the kernel cannot run is the shell's, but for binaries of another machine. It looks itself: what the zygote's
+# child opens could not be read by the supervisor, and would be refused in full sight.
+_AS_A_SCRIPT = """
+IFS= read -r line < "$0"
+case $line in
+?ELF*) printf 'remit: cannot run %s: Exec format error\\n' "$0" >&2; exit 126 ;;
+esac
+exec /bin/sh "$0" "$@"
+"""
 
 
 def run(
@@ -265,9 +276,11 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         program = _find_program(name, request["environment"].get("PATH", os.defpath))
         if program is None:
-            status = _NOT_FOUND_STATUS
-            raise FileNotFoundError("not found")
-        os.execve(program, request["arguments"], request["environment"])
+            raise _NotFoundError("not found")
+        _become(program, request["arguments"], request["environment"])
+    except _NotFoundError as problem:
+        status = _NOT_FOUND_STATUS
+        os.write(2, os.fsencode(f"remit: cannot run {name}: {problem}\n"))
     except OSError as problem:
         where = f" in {problem.filename}" if problem.filename == request["directory"] else ""
         os.write(2, os.fsencode(f"remit: cannot run {name}{where}: {problem.strerror or problem}\n"))
@@ -275,6 +288,23 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
         os.write(2, os.fsencode(f"remit: cannot run {name}: {problem}\n"))
     finally:
         os._exit(status)
+
+
+class _NotFoundError(Exception):
+    """There is no such program, or not what runs it."""
+
+
+def _become(program: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+    """As execvp(3): a text without `#!` is the shell's. Returns only by raising OSError or _NotFoundError."""
+    try:
+        os.execve(program, arguments, environment)
+    except FileNotFoundError:
+        # The program was found, so it is the one that its first line names, or a loader.
+        raise _NotFoundError("its interpreter is not there") from None
+    except OSError as problem:
+        if problem.errno != errno.ENOEXEC:
+            raise
+    os.execve(_SHELL, [_SHELL, "-c", _AS_A_SCRIPT, program, *arguments[1:]], environment)
 
 
 def _refuse_directories() -> None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from remit.cli import current_directory
 from remit.cli.begin import begin_session
-from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError
+from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError, one_line
 from remit.evidence.places import name_of
 from remit.plain import Data
 
@@ -204,9 +204,24 @@ def _explain_missing(name: str, ended: Ended) -> None:
     """What is not a command is most often a slip of the fingers, or an option of our own behind the `--`."""
     if ended.status is None or os.waitstatus_to_exitcode(ended.status) != 127:
         return
-    if "/" not in name and not any(os.access(f"{place}/{name}", os.X_OK) for place in os.get_exec_path()):
+    places = (f"{place}/{name}" for place in os.get_exec_path())
+    program = name if "/" in name else next((path for path in places if os.access(path, os.X_OK)), None)
+    if program is None:
         options = name.startswith("-")
         print(f"hint: {'remit run --help' if options else 'a command is a name on $PATH or a path'}", file=sys.stderr)
+    elif (interpreter := _interpreter(program)) and not os.path.exists(interpreter):
+        print(f"hint: {one_line(program)} begins with #!, and there is no {one_line(interpreter)}", file=sys.stderr)
+
+
+def _interpreter(program: str) -> str:
+    """What a script's first line names, or nothing. The agent may have put anything in its place."""
+    try:
+        descriptor = os.open(program, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            first = file.read(256).split(b"\n")[0]  # as much as the kernel looks at
+    except OSError:
+        return ""
+    return os.fsdecode(first[2:].strip(b" \t").replace(b"\t", b" ").split(b" ")[0]) if first[:2] == b"#!" else ""
 
 
 def _notice(ended: Ended) -> None:
