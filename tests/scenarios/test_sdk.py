@@ -6,12 +6,13 @@ import asyncio
 import signal
 import subprocess
 import time
+from typing import Any
 
 import pytest
-from stage import Stage, nobody_left
+from stage import Stage, nobody_left, recorded
 
 import remit
-from remit.errors import StepError
+from remit.errors import RemitError, StepError, UsageError
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1])
@@ -55,6 +56,47 @@ def test_what_is_no_program_and_no_directory_says_so(stage: Stage) -> None:
         done = session.run(["no-such-program"], capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (127, "remit: cannot run no-such-program: not found\n")
         assert session.run([b"echo", stage.workspace], capture_output=True, text=True).stdout == f"{stage.workspace}\n"
+
+
+def test_what_would_be_lost_raises_before_anything_is_started(stage: Stage) -> None:
+    wrong: list[tuple[str, dict[str, Any]]] = [
+        ("text=True is missing", {"input": "x"}),
+        ("a string", {"input": b"x", "text": True}),
+        ("stdin", {"input": b"x", "stdin": subprocess.PIPE}),
+        ("env must be strings", {"env": {"PORT": 8080}}),
+        ("env must be strings", {"env": {"NONE": None}}),
+        ("env must be strings", {"env": {1: "one"}}),
+    ]
+    with remit.Session(workspace=stage.workspace) as session, session.step("call", tool="bash"):
+        for message, options in wrong:
+            with pytest.raises(TypeError, match=message):
+                session.run(["touch", "started"], **options)
+        assert not (stage.workspace / "started").exists()
+        assert recorded(session.evidence, "fork") == []
+        for given, data in ((subprocess.PIPE, "x"), (subprocess.DEVNULL, b"x")):
+            program = session.popen(["cat"], stdin=given, stdout=subprocess.PIPE)
+            with pytest.raises(TypeError):
+                program.communicate(data)
+            assert program.communicate() == (b"", None)
+        assert session.run(["cat"], input=bytearray(b"x"), capture_output=True).stdout == b"x"
+        assert session.run(["cat"], input="x", capture_output=True, text=True, env={"A": "b"}).stdout == "x"
+
+
+def test_a_session_that_was_not_entered_says_so(stage: Stage) -> None:
+    session = remit.Session(workspace=stage.workspace)
+    for call in (session.freeze, session.resume, session.kill, lambda: session.run(["true"])):
+        with pytest.raises(RemitError, match="has not been entered"):
+            call()
+    with pytest.raises(RemitError, match="has not been entered"), session.step("call", tool="bash"):
+        pass
+
+
+def test_a_gap_that_there_is_none_of_is_a_usage_error(stage: Stage) -> None:
+    with (
+        pytest.raises(UsageError, match="no such gap: x"),
+        remit.Session(workspace=stage.workspace, accept_gaps=("x",)),
+    ):
+        pass
 
 
 def test_a_step_that_is_misused_is_an_error_of_its_own(stage: Stage) -> None:

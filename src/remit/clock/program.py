@@ -31,6 +31,7 @@ class Program:
         text: bool,
     ) -> None:
         self.args = arguments
+        self._text = text
         self.returncode: int | None = None
         self._channel = channel
         self._ended = threading.Event()
@@ -82,7 +83,10 @@ class Program:
 
     def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
         """Feed the standard input, read both outputs to their ends, wait. Raises subprocess.TimeoutExpired, after
-        which it may be called again, as in subprocess."""
+        which it may be called again, as in subprocess; TypeError for input that would be lost."""
+        check_input(input, text=self._text)
+        if input and self.stdin is None:
+            raise TypeError("there is nobody to give the input to: start the program with stdin=subprocess.PIPE")
         if not hasattr(self, "_readers"):
             self._collected: dict[str, Any] = {}
             self._readers = [
@@ -121,6 +125,13 @@ class Program:
         if "exited" in message:
             self.returncode = os.waitstatus_to_exitcode(message["status"])
             self._ended.set()
+
+
+def check_input(data: Any, *, text: bool) -> None:
+    """Raises TypeError, as subprocess does, for what the thread that feeds the program could not write."""
+    if data is not None and not isinstance(data, str if text else bytes | bytearray | memoryview):
+        wanted = "a string, for text=True" if text else "bytes, or text=True is missing"
+        raise TypeError(f"input must be {wanted}: {type(data).__name__}")
 
 
 def _stream(wanted: Stream, mode: str, number: int, text: bool, given: list[int], opened: list[int]) -> IO[Any] | None:

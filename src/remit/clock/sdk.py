@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import Any
 
 from remit.clock.channel import Channel
-from remit.clock.program import Program, Stream
-from remit.errors import BoundaryError, EvidenceError, RemitError, ScopeError, WallGapError
+from remit.clock.program import Program, Stream, check_input
+from remit.errors import BoundaryError, EvidenceError, RemitError, ScopeError, UsageError, WallGapError
 from remit.session import SessionEnded, SessionResult
 
 _current_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("remit_step", default=None)
@@ -34,7 +34,7 @@ _CLOSE_SECONDS = 30.0
 class Session:
     """One session of one task. Use as a context manager; leaving it ends whatever still runs inside.
 
-    Raises ScopeError, WallGapError, BoundaryError or EvidenceError on entry, before any program has run.
+    Raises UsageError, ScopeError, WallGapError, BoundaryError or EvidenceError on entry, before any program has run.
     `evidence` and `id` are valid inside; `result` after leaving.
     """
 
@@ -66,6 +66,7 @@ class Session:
         self.evidence = Path()
         self.result: SessionResult | None = None
         self._environment: dict[str, str] = {}
+        self._entered: Channel | None = None
         self._over = threading.Event()
 
     def __enter__(self) -> Session:
@@ -79,15 +80,16 @@ class Session:
                 stdout=subprocess.PIPE,
                 start_new_session=True,
             )
-        self._channel = Channel(ours, closed=self._over.set)
-        greeting = self._channel.greet()
+        channel = Channel(ours, closed=self._over.set)
+        greeting = channel.greet()
         if greeting is None or "ready" not in greeting:
             ours.close()
             raise self._failure()
         self.id = greeting["ready"]["session"]
         self.evidence = Path(greeting["ready"]["evidence"])
         self._environment = greeting["ready"]["environment"]
-        self._channel.start()
+        channel.start()
+        self._entered = channel
         return self
 
     def __exit__(
@@ -139,6 +141,10 @@ class Session:
         """
         if isinstance(arguments, str | bytes | os.PathLike):
             raise TypeError(f"arguments must be a list of words, such as ['bash', '-c', ...]: {arguments!r}")
+        environment = dict(env or {})
+        for name, value in environment.items():
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise TypeError(f"env must be strings: {name!r} is given as {type(value).__name__}")
         directory = os.path.abspath(cwd or str(self._options["workspace"]))
         os.stat(os.path.join(directory, "."))  # raises as subprocess does, and names the directory
         return Program(
@@ -148,7 +154,7 @@ class Session:
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            environment={**self._environment, **(env or {})},
+            environment={**self._environment, **environment},
             directory=directory,
             text=text,
         )
@@ -169,6 +175,7 @@ class Session:
         check: bool = False,
     ) -> subprocess.CompletedProcess[Any]:
         """subprocess.run, inside the boundary. On timeout the program is killed and TimeoutExpired raised."""
+        check_input(input, text=text)
         if capture_output:
             stdout = stderr = subprocess.PIPE
         program = self.popen(
@@ -204,6 +211,12 @@ class Session:
         with contextlib.suppress(SessionEnded):
             self._channel.ask({"do": "kill"})
 
+    @property
+    def _channel(self) -> Channel:
+        if self._entered is None:
+            raise RemitError("the session has not been entered", hint="with remit.Session(...) as session:")
+        return self._entered
+
     def _last_word(self) -> dict[str, Any]:
         output, _ = self._host.communicate()
         try:
@@ -225,7 +238,7 @@ def _current_directory() -> str:
 
 
 def _error(word: Mapping[str, Any]) -> RemitError:
-    for kind in (ScopeError, WallGapError, BoundaryError, EvidenceError):
+    for kind in (UsageError, ScopeError, WallGapError, BoundaryError, EvidenceError):
         if word.get("exit_status") == kind.exit_status:
             return kind(str(word["failed"]), hint=word.get("hint"))
     return RemitError(str(word.get("failed", "the session ended without a word")), hint=word.get("hint"))
