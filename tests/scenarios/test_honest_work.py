@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Stage, differences, is_sound, nobody_left, objections, records, without
+from stage import REMIT, Stage, differences, is_sound, nobody_left, objections, records, without
 
 MAKEFILE = """\
 CFLAGS = -O1 -Wall
@@ -233,6 +233,15 @@ def test_a_program_that_the_kernel_cannot_run(stage: Stage, sight: str) -> None:
             assert ran[-1] == ["/bin/sh", "./plain", "a"]
         assert objections(evidence) == []
         is_sound(evidence)
+
+
+@pytest.mark.parametrize("options", [[], ["--observe"]])
+def test_a_session_inside_a_session_is_told_that_there_is_none(stage: Stage, options: list[str]) -> None:
+    done = stage.remit("run", *options, "--", *REMIT, "run", "--", "true")
+    assert done.returncode == 123
+    first, hint = done.stderr.splitlines()
+    assert first.startswith("remit: remit does not run inside a session of its own: ")
+    assert hint == "hint: run it outside of remit run"
 
 
 def test_much_output(stage: Stage) -> None:

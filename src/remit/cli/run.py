@@ -22,7 +22,15 @@ from typing import TYPE_CHECKING
 
 from remit.cli import current_directory
 from remit.cli.begin import begin_session
-from remit.errors import EXIT_BUDGET, EXIT_INTERNAL, EXIT_VERDICT, RemitError, UsageError, one_line
+from remit.errors import (
+    EXIT_BUDGET,
+    EXIT_INTERNAL,
+    EXIT_VERDICT,
+    BoundaryError,
+    RemitError,
+    UsageError,
+    one_line,
+)
 from remit.evidence.places import name_of
 from remit.plain import Data
 
@@ -132,8 +140,13 @@ def run_command(options: Options) -> int:
             accept_gaps=options.accept_gap,
         )
         launched = launch(request, begun)
-    except BaseException:
+    except BaseException as problem:
         begun.cancel()
+        if isinstance(problem, BoundaryError | PermissionError) and _is_inside_a_session():
+            # Its filter keeps from whatever is inside what a session is made of, whatever its scope grants.
+            raise BoundaryError(
+                f"remit does not run inside a session of its own: {problem}", hint="run it outside of remit run"
+            ) from problem
         raise
     ended = launched.wait()
     if place is not None:
@@ -141,6 +154,12 @@ def run_command(options: Options) -> int:
     _notice(ended)
     _explain_missing(command[0], ended)
     return exit_status(ended, options.fail_on)
+
+
+def _is_inside_a_session() -> bool:
+    """As its environment says, which is good enough to explain why nothing could be started."""
+    temporary = os.environ.get("TMPDIR", "")
+    return temporary.rpartition("/")[2].startswith("remit-") and os.environ.get("HOME") == f"{temporary}/home"
 
 
 def exit_status(ended: Ended, fail_on: str) -> int:
