@@ -33,15 +33,6 @@ _IGNORED_SIGNALS = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP, sig
 _EXEC_FORMAT_STATUS = 126
 _NOT_FOUND_STATUS = 127
 _SHELL = "/bin/sh"
-# What the kernel cannot run is the shell's, but for binaries of another machine. It looks itself: what the zygote's
-# child opens could not be read by the supervisor, and would be refused in full sight.
-_AS_A_SCRIPT = """
-IFS= read -r line < "$0"
-case $line in
-?ELF*) printf 'remit: cannot run %s: Exec format error\\n' "$0" >&2; exit 126 ;;
-esac
-exec /bin/sh "$0" "$@"
-"""
 
 
 def run(
@@ -304,7 +295,7 @@ def _become(program: str, arguments: list[str], environment: Mapping[str, str]) 
     except OSError as problem:
         if problem.errno != errno.ENOEXEC:
             raise
-    os.execve(_SHELL, [_SHELL, "-c", _AS_A_SCRIPT, program, *arguments[1:]], environment)
+    os.execve(_SHELL, [_SHELL, program, *arguments[1:]], environment)
 
 
 def _refuse_directories() -> None:
