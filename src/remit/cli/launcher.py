@@ -6,7 +6,6 @@ the supervisor dies, the caller inherits the agent's processes (it is a subreape
 
 from __future__ import annotations
 
-import importlib
 import os
 import signal
 import socket
@@ -28,6 +27,7 @@ from remit.plain import Data
 from remit.plan import Plan
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
+from remit.supervisor.respond import Responder
 
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -144,8 +144,6 @@ def launch(request: Request, begun: Begun) -> Launched:
             channel=inside,
             placeholders=placeholders,
         )
-    # Wanted if the supervisor dies; to load it only then would be too late.
-    importlib.import_module("remit.supervisor.respond")
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
     begun.close()
@@ -238,8 +236,6 @@ def _has_terminal() -> bool:
 
 def _kill_orphans() -> None:
     """The supervisor is gone and its processes are ours now. Their calls fail closed; end them."""
-    from remit.supervisor.respond import Responder  # the rest of the supervisor is of no use here
-
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def reap() -> None:
