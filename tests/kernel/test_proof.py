@@ -10,6 +10,7 @@ import pytest
 
 from remit.attempts import quick
 from remit.attempts.attempt import HELD, OPEN
+from remit.attempts.chosen import CHOSEN
 from remit.boundary.cache import load_plan
 from remit.boundary.filters import RULES, compile_filter
 from remit.boundary.host import find_host
@@ -69,7 +70,7 @@ def test_what_was_tried_and_held_is_in_the_report(workspace: Path, tmp_path: Pat
     assert start(default_plan(workspace), workspace, evidence) == 0
     report = build_report(evidence)
     tried = {attempt["name"] for attempt in report["attempts"]}
-    assert tried == {attempt.name for attempt in quick.chosen(quick.CHOSEN)}
+    assert tried == {attempt.name for attempt in quick.chosen(CHOSEN)}
     assert [attempt for attempt in report["attempts"] if attempt["result"] != HELD] == []
     held = {wall["name"]: wall["held"] for wall in report["walls"]}
     for wall in ("files", "tcp", "signals", "addresses", "unix-sockets", "socket-kinds", "system-calls", "privileges"):

@@ -36,15 +36,6 @@ BEFORE_FILTER = (
     Attempt("bind-directly", "tcp", "take a port without asking", "bind", _bind_directly, gaps=("network-unwalled",)),
 )
 
-CHOSEN = (
-    *("tcp-v4", "fast-open-sendmsg", "listen-without-bind", "udp", "mptcp", "datagram-pair"),
-    *("unix-abstract", "control-connect", "evidence-write", "evidence-add", "evidence-mode"),
-    *("signal-supervisor", "trace-supervisor", "look-into-supervisor"),
-    *("capabilities", "another-user", "raise-limit"),
-    *("io-uring-setup", "call-bpf", "call-userfaultfd", "second-listener"),
-)
-# What a grant could allow is not walled while observing.
-OBSERVING = tuple(name for name in CHOSEN if name not in ("tcp-v4", "listen-without-bind"))
 _KNOWN: dict[str, Attempt] = {
     attempt.name: attempt
     for module in (network, remit_itself, neighbours, privileges, calls)

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from remit import __version__
-from remit.attempts.quick import CHOSEN, OBSERVING
+from remit.attempts.chosen import CHOSEN, OBSERVING
 from remit.boundary.launch import Boundary, Rising
 from remit.errors import BoundaryError
 from remit.evidence.redact import Redactor

@@ -12,8 +12,8 @@ import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from remit.attempts import quick
 from remit.attempts.attempt import Result
+from remit.attempts.chosen import CHOSEN
 from remit.boundary.launch import Boundary
 from remit.errors import EvidenceError
 from remit.evidence.redact import Redactor
@@ -157,13 +157,14 @@ class Supervisor:
         self._seen.recorded(kind, members.get("process"))
         return self._losses.append(kind, self._redactor.members(kind, members))
 
-    def prove(self, names: Iterable[str] = quick.CHOSEN, **more: Any) -> list[Result]:
+    def prove(self, names: Iterable[str] = CHOSEN, **more: Any) -> list[Result]:
         """Have attempts made before any program of the agent runs; record and return their results.
 
         `more` is for `Proof`. No results when the session ended meanwhile; raises BoundaryError when they never come.
         """
         proof = self._proof = Proof(self._plan, self.processes, names, **more)
         self._zygote.send(proof.request(self._writer.directory, self._boundary))
+        proof.load()
         while self._outcome is None and not proof.over():
             self._turn()
         self._proof = None

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from remit.attempts import quick
 from remit.attempts.attempt import OPEN, Attempt, Outside, Result
 from remit.boundary.launch import Boundary
 from remit.errors import BoundaryError
@@ -41,7 +40,7 @@ class Proof:
         self._names = list(names)
         self._outsiders = outsiders
         self._strict = strict
-        self.attempts = quick.chosen(self._names)
+        self.attempts: tuple[Attempt, ...] = ()
         self._refused: list[dict[str, Any]] = []
         self._process = ""
         self._outcomes: list[dict[str, Any]] | None = None
@@ -65,6 +64,12 @@ class Proof:
             zygote=boundary.zygote,
         )
         return {"attempts": self._names, "outside": outside.members()}
+
+    def load(self) -> None:
+        """Load what judges the attempts, while the process that makes them is being made."""
+        from remit.attempts import quick
+
+        self.attempts = quick.chosen(self._names)
 
     def heard(self, message: Message) -> bool:
         """Take in what the zygote says of the attempts; False when it says something else."""
@@ -91,6 +96,8 @@ class Proof:
         if not self._outcomes:
             raise BoundaryError("the attempts on the walls did not come to an end")
         gaps = [gap.name for gap in self._plan.gaps]
+        from remit.attempts import quick  # loaded long ago
+
         return quick.judge_all(
             self.attempts, [*boundary.attempts, *self._outcomes], self._refused, gaps, strict=self._strict
         )
