@@ -42,7 +42,8 @@ class Attempts(Data):
 
 
 class Step(Data):
-    """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness."""
+    """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness; `caller` is
+    the process that was given the tool call, where a gateway saw it being given."""
 
     n: int
     time: int
@@ -54,6 +55,7 @@ class Step(Data):
     source: str
     left_running: tuple[str, ...]
     shared: tuple[str, ...]
+    caller: str | None = None
 
 
 class Fork(Data):

@@ -10,7 +10,7 @@ from typing import Any
 
 from remit.plain import Data, plain
 
-PLAN_VERSION = 2
+PLAN_VERSION = 3
 
 
 class Wall(Data):
@@ -79,6 +79,14 @@ class Environment(Data):
     set: dict[str, str]
 
 
+class Model(Data):
+    """The model behind the gateway. credential: `env:NAME` of the caller, or `agent`."""
+
+    api: str  # anthropic | openai
+    upstream: str
+    credential: str
+
+
 class Plan(Data):
     """Everything that apply and the supervisor need. Paths are absolute and resolved unless they end in a missing name.
 
@@ -112,6 +120,7 @@ class Plan(Data):
     observe: bool = False  # what no grant covers is recorded and let through, where some scope could grant it
     outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
     hidden: tuple[str, ...] = ()  # those that no scope lets it read
+    model: Model | None = None
     make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
 
 
@@ -137,6 +146,7 @@ def plan_from_json(data: bytes) -> Plan:
         raw["hidden"] = tuple(raw["hidden"])
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
+        raw["model"] = None if raw["model"] is None else Model(**raw["model"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])
         raw["gaps"] = tuple(Gap(**g) for g in raw["gaps"])
         return Plan(**raw)

@@ -47,7 +47,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "boundary": {"digest", "errors", "plan", "protocol", "kernel", "scope", "evidence", "attempts"},
     "supervisor": {"digest", "errors", "plan", "protocol", "kernel", "boundary", "evidence", "attempts"},
     # What a harness imports.
-    "clock": {"errors", "protocol", "session"},
+    "clock": {"digest", "errors", "protocol", "session"},
 }
 ON_TOP = {"cli", "demo", "doctor"}
 COLUMNS = (
@@ -63,6 +63,7 @@ THIRD_PARTY = {
     "remit.evidence.signatures": {"cryptography"},
     "remit.cli.completion": {"shtab"},
     "remit.demo": {"asyncssh"},
+    "remit.clock.gateway": {"aiohttp", "multidict", "yarl"},
 }
 
 # What a pure function of the evidence has no use for: clocks, files, sockets, processes, chance.

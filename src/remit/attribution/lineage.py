@@ -43,8 +43,8 @@ class Process:
     """One process: a forked child has its parent's program until it runs another."""
 
     __slots__ = (
-        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "listens", "parent",
-        "ran_since_birth", "shared", "unbroken",
+        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "listens",
+        "open_calls", "parent", "ran_since_birth", "shared", "unbroken",
     )  # fmt: skip
 
     def __init__(self, id: str, parent: str | None, charge: Charge, born_at_step: int) -> None:
@@ -61,6 +61,7 @@ class Process:
         self.ran_since_birth = False
         self.hears = False  # a shared shell, or a child of one: later steps may speak to it
         self.shared = False  # a shared shell itself
+        self.open_calls: tuple[str, ...] = ()  # the steps whose tool calls its first program may be what they ask for
         self.listens = ""  # an address other than loopback that it, or an ancestor, listens on
 
     @property

@@ -5,14 +5,19 @@ The rules, in order of strength. Time narrows and never proves; a wrong `proven`
 1. Started by the supervisor for a step: proven.
 2. Born of a parent that was read while it lived: as the parent, so proven stays proven through double forks, setsid and
    a parent that is gone.
-3. Born of the agent's own process, which has no step: likely, one of the steps in force at the birth.
+3. Born of the agent's own process, which has no step: likely, one of the steps in force at the birth; proven when its
+   first program is what the arguments of one tool call, and of no other that its parent was given, ask for.
 4. Parent unknown: likely, one of the steps of the processes that could be the parent.
 5. A shared shell, a process that outlives its step and still hears the harness or the agent: from then on likely; it
    and its later children may act for any step since its birth.
+
+A tool call that a process of step N was given, by a model that it called itself, is a step within N: nobody but that
+process's own children is ever charged to it.
 """
 
 from __future__ import annotations
 
+from remit.attribution.content import NONE, asks_for
 from remit.attribution.lineage import Charge, Lineage, Process
 from remit.events import Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
 from remit.findings import Attribution
@@ -30,7 +35,9 @@ class StepRecord:
 
     def __init__(self, begin: Step, index: int) -> None:
         self.id, self.tool, self.arguments = begin.step, begin.tool, begin.arguments
-        self.phase, self.source = begin.phase, begin.source
+        self.phase, self.source, self.caller = begin.phase, begin.source, begin.caller
+        self.run = False  # a program was found that is what it asks for
+        self.within: tuple[str, ...] = ()  # the step, or the possible steps, of the process that was given the call
         self.began = begin.time
         self.ended: int | None = None
         self.index = index  # position in the order in which steps began
@@ -56,9 +63,10 @@ class Attributor:
             case Fork():
                 self._fork(event)
             case Exec():
-                self._known(event.process)
+                self._first_program(self._known(event.process), event)
                 self.lineage.ran(event)
             case Exit():
+                self._caller_ended(event.process)
                 self.lineage.exited(event)
             case Connect():
                 self._known(event.process)
@@ -79,7 +87,8 @@ class Attributor:
 
     @property
     def in_force(self) -> tuple[str, ...]:
-        return tuple(self._in_force)
+        """Steps that an act could belong to whoever does it; not those within other steps."""
+        return tuple(step for step in self._in_force if not self.steps[step].within)
 
     def _known(self, process_id: str) -> Process:
         process = self.lineage.get(process_id)
@@ -88,6 +97,9 @@ class Attributor:
     def _step(self, event: Step) -> None:
         if event.mark == "begin":
             record = StepRecord(event, index=len(self.history))
+            if event.caller is not None:
+                charge = self._known(event.caller).charge
+                record.within = (charge.step,) if charge.step else charge.candidates
             self._in_force[event.step] = record.index
             self.history.append(record)
             self.steps[event.step] = record
@@ -107,7 +119,8 @@ class Attributor:
         known = self.lineage.get(event.process)
         if known is None or known.charge is UNSEEN:
             charge = self._charge(event)
-            self.lineage.add(event, charge, self._horizon(charge))
+            process = self.lineage.add(event, charge, self._horizon(charge))
+            process.open_calls = self._open_calls(event)
 
     def _charge(self, event: Fork) -> Charge:
         if event.via == "spawn":
@@ -128,6 +141,36 @@ class Attributor:
         if len(candidates) == 1:
             return Charge("likely", None, candidates, f"born of the agent's own process while {candidates[0]} ran")
         return Charge("likely", None, candidates, "born of the agent's own process while one of several steps ran")
+
+    def _open_calls(self, event: Fork) -> tuple[str, ...]:
+        """The calls that a new process may be what they ask for: those that its own parent was given."""
+        parent = self.lineage.get(event.parent) if event.parent and event.via != "spawn" else None
+        if parent is None or parent.hears:
+            return ()
+        return tuple(step for step in self._in_force if self.steps[step].caller == parent.id)
+
+    def _first_program(self, process: Process, event: Exec) -> None:
+        """What a process runs first decides, and decides for one process only; what comes later is what that does."""
+        calls, process.open_calls = process.open_calls, ()
+        if event.errno or event.refused or process.hears or not calls:
+            return
+        fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in calls}
+        best = max(fits.values())
+        if best == NONE:
+            return
+        found = tuple(step for step, fit in fits.items() if fit == best)
+        if len(found) > 1:
+            if process.charge.attribution == "likely":
+                process.charge = Charge("likely", None, found, "several calls in force ask for just this program")
+        elif found[0] in self._in_force and not self.steps[found[0]].run:
+            self.steps[found[0]].run = True
+            reason = f"born of the agent's own process, and what call {found[0]}, alone of those in force, asks for"
+            process.charge = Charge("proven", found[0], (), reason)
+
+    def _caller_ended(self, process_id: str) -> None:
+        """Nobody is left to run the calls that it was given."""
+        for step in [step for step in self._in_force if self.steps[step].caller == process_id]:
+            del self._in_force[step]
 
     def _orphan(self, event: Fork) -> Charge:
         if not event.candidates:
@@ -198,7 +241,7 @@ class Attributor:
             earliest = self._boot + start * TICK - SLACK
             latest = self._boot + (start + 1) * TICK
             for record in reversed(self.history):
-                if record.began <= latest and (record.ended is None or record.ended >= earliest):
+                if not record.within and record.began <= latest and (record.ended is None or record.ended >= earliest):
                     found.append(record.id)
         return tuple(dict.fromkeys(found))
 

@@ -21,7 +21,7 @@ from remit.boundary.strength import find_gaps, find_walls, has_signal_scope, has
 from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.kernel.paths import is_inside
-from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Plan, plan_to_json
+from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Model, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
 from remit.scope.document import Path, Source
 from remit.scope.model import Scope
@@ -121,6 +121,7 @@ def compile_scope(
         outside=_places(outside),
         hidden=_places(hidden or {}),
         make_sockets=not host.take_descriptors,
+        model=_model(scope, source),
     )
 
 
@@ -223,6 +224,19 @@ def _listening_networks(cidr: str | None) -> tuple[str, ...]:
     if cidr == SELF:
         return LOOPBACK
     return EVERYWHERE if cidr is None else (cidr,)
+
+
+def _model(scope: Scope, source: Source) -> Model | None:
+    if scope.model is None:
+        return None
+    name = scope.model.credential.removeprefix("env:")
+    if scope.model.credential != "agent" and (name in scope.environment.pass_ or name in scope.environment.set):
+        raise source.error(
+            ("model", "credential"),
+            f"model.credential: the agent would have it too: {name}",
+            hint=f"take {name} out of environment, or write credential: agent",
+        )
+    return Model(scope.model.api, scope.model.upstream, scope.model.credential)
 
 
 def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remit.boundary.launch import remember_dispositions
 from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
@@ -29,6 +29,12 @@ from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
 from remit.supervisor.respond import Responder
 
+if TYPE_CHECKING:
+    import subprocess
+
+    from remit.cli.model_gateway import ModelGateway
+
+_GATEWAY_SECONDS = 2.0
 _FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
@@ -42,6 +48,7 @@ class Request(Data):
     accept_gaps: tuple[str, ...] = ()
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
+    gateway: socket.socket | None = None  # to the model's gateway, when the scope has a model
     despite_open_walls: bool = False  # for the doctor, which is asked what is open
 
 
@@ -72,6 +79,7 @@ class Launched:
         self._placeholders = placeholders
         self._supervisor = supervisor
         self._channel = channel
+        self.gateway: subprocess.Popen[bytes] | None = None
 
     def wait(self) -> Ended:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
@@ -106,6 +114,8 @@ class Launched:
             _reap(self._supervisor)
             _reap(self._engine)
             _reap(self._notary)
+            if self.gateway is not None:
+                _end_gateway(self.gateway)
             remove_tree(self._temporary)
         return Ended(
             self.session,
@@ -124,6 +134,9 @@ def launch(request: Request, begun: Begun) -> Launched:
     _check_gaps(request)
     _check_evidence(request.plan, begun.evidence)
     check_libraries(request.environment, request.plan.files, observe=request.plan.observe)
+    gateway = _gateway(request)
+    if gateway is not None:
+        request = request._replace(plan=gateway.granted(request.plan), gateway=gateway.channel)
     if request.plan.observe:
         # The place that was really chosen is remit's own too.
         own = tuple(sorted({*request.plan.outside, os.path.realpath(begun.evidence)}))
@@ -136,6 +149,8 @@ def launch(request: Request, begun: Begun) -> Launched:
     supervisor = os.fork()
     if supervisor == 0:
         outside.close()
+        if gateway is not None:
+            gateway.leave()
         supervise.main(
             request=request,
             begun=begun,
@@ -150,7 +165,18 @@ def launch(request: Request, begun: Begun) -> Launched:
     inside.close()
     if request.harness is not None:
         request.harness.close()
-    return Launched(begun, temporary, placeholders, supervisor, outside)
+    launched = Launched(begun, temporary, placeholders, supervisor, outside)
+    if gateway is not None:
+        launched.gateway = gateway.start()
+    return launched
+
+
+def _gateway(request: Request) -> ModelGateway | None:
+    if request.plan.model is None:
+        return None
+    from remit.cli.model_gateway import ModelGateway
+
+    return ModelGateway(request.plan.model, request.environment)
 
 
 def _check_gaps(request: Request) -> None:
@@ -257,6 +283,17 @@ def _reap(child: int) -> None:
         os.waitpid(child, 0)
     except ChildProcessError:
         pass
+
+
+def _end_gateway(gateway: subprocess.Popen[bytes]) -> None:
+    """It ends when the supervisor has ended; whatever it is busy with then, nobody waits for."""
+    import subprocess
+
+    try:
+        gateway.wait(_GATEWAY_SECONDS)
+    except subprocess.TimeoutExpired:
+        gateway.kill()
+        gateway.wait()
 
 
 def _rebuild(message: Message) -> RemitError:

@@ -58,6 +58,8 @@ def oversee(
     sys.meta_path.clear()
     _listen_to_launcher(supervisor, channel)
     supervisor.requests.environment = environment
+    if request.gateway is not None:
+        supervisor.serve("gateway", request.gateway)
     if request.arguments is not None:
         supervisor.start_command(
             {
@@ -72,7 +74,7 @@ def oversee(
         supervisor.steps.controllers.add(_peer(request.harness))
         ready = {"session": begun.session, "evidence": begun.evidence, "environment": environment}
         send(request.harness, {"ready": ready})
-        supervisor.serve_harness(request.harness)
+        supervisor.serve("harness", request.harness)
     _release_terminal()
     outcome = supervisor.run()
     return {

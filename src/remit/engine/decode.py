@@ -57,7 +57,8 @@ def _step(r: Record) -> Event:
     shared = tuple(entry["process"] for entry in r.get("shared") or ())
     left = tuple(r.get("left_running") or ())
     tool, phase, source = r.get("tool") or "", r.get("phase"), r.get("source") or ""
-    return Step(r["n"], r["time"], r["mark"], r["step"], tool, r.get("arguments"), phase, source, left, shared)
+    return Step(r["n"], r["time"], r["mark"], r["step"], tool, r.get("arguments"), phase, source, left, shared,
+                r.get("caller"))  # fmt: skip
 
 
 def _fork(r: Record) -> Event:

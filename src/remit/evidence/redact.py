@@ -140,9 +140,14 @@ class Redactor:
             return members
         count: Count = {}
         changed = {
-            name: value if name in _PLAIN_MEMBERS else self._value(value, count) for name, value in members.items()
+            name: value if name in _PLAIN_MEMBERS else self._value(value, count)
+            for name, value in (_without_model(members) if kind == "session" else members).items()
         }
-        return {**changed, "redacted": count} if count else members
+        if not count:
+            return members
+        if kind == "session" and "model" in members.get("scope", {}):
+            changed["scope"]["model"] = members["scope"]["model"]
+        return {**changed, "redacted": count}
 
     def text(self, text: str, count: Count) -> str:
         """A text without secrets; `count` is added to."""
@@ -221,6 +226,12 @@ class Redactor:
     def _marker(self, rule: str, secret: str) -> str:
         digest = keyed(secret.encode("utf-8", "surrogatepass"), self._key, 4)
         return f"<redacted:{rule}:{digest}>"
+
+
+def _without_model(header: dict[str, Any]) -> dict[str, Any]:
+    """The scope's parser lets its model name a credential, and never hold one: that it is called so hides nothing."""
+    scope = header.get("scope", {})
+    return {**header, "scope": {name: value for name, value in scope.items() if name != "model"}}
 
 
 def _name(pattern: str, text: str) -> re.Match[str] | None:

@@ -58,6 +58,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section("It may send to over UDP", _addresses(plan.udp), nothing="nobody  (network.udp)")
     lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
     lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
+    lines += _section("It has a model", _model(plan))
     lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])
     lines += _section("It has these budgets", _limits(plan), nothing="none")
     lines += _section("Its environment", _environment(plan))
@@ -112,6 +113,13 @@ def _masks(plan: Plan) -> Iterator[str]:
             yield f"{mask.path}: what others have there; it is the session's own"
         else:
             yield f"{mask.path}: read-only, and not to be made where it is missing  (files.protect)"
+
+
+def _model(plan: Plan) -> Iterator[str]:
+    if plan.model is not None:
+        name = plan.model.credential.removeprefix("env:")
+        whose = "the agent's own login" if name == "agent" else f"a credential that it never has, the caller's {name}"
+        yield f"{plan.model.upstream} ({plan.model.api}), through a gateway that marks its steps, with {whose}  (model)"
 
 
 def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import urllib.parse
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -91,6 +92,28 @@ def _task_name(value: str) -> str:
 def _one_line(value: str) -> str:
     if not value.isprintable():
         raise _problem("not one line of visible characters", "write one plain line")
+    return value
+
+
+def _upstream(value: str) -> str:
+    parts = urllib.parse.urlsplit(value)
+    try:
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if parts.scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+        raise _problem("not the address of a model", "write https://api.example.com")
+    if parts.scheme == "http" and host not in ("127.0.0.1", "::1", "localhost"):
+        raise _problem("a credential would go over the network in clear", "write https://, or a host of this machine")
+    if parts.path.rstrip("/").endswith("/v1"):
+        raise _problem("the paths of the API begin with /v1 already", "leave /v1 out")
+    return value.rstrip("/")
+
+
+def _credential(value: str) -> str:
+    name = value.removeprefix("env:")
+    if value != "agent" and (name == value or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", name)):
+        raise _problem("not a place of a credential", "write env:NAME_OF_A_VARIABLE, or agent; never the secret itself")
     return value
 
 
@@ -221,6 +244,18 @@ class Evidence(_Strict):
     )
 
 
+class Model(_Strict):
+    """The agent's model: it is reached through a gateway outside the boundary, which sees when each step begins."""
+
+    api: Literal["anthropic", "openai"] = Field(description="what the agent speaks")
+    upstream: Annotated[str, AfterValidator(_upstream)] = Field(
+        max_length=2000, description="where the model is: https://HOST, without the /v1 of its paths"
+    )
+    credential: Annotated[str, AfterValidator(_credential)] = Field(
+        description="env:NAME, a variable of the caller's that the gateway puts in; or agent, the agent's own login"
+    )
+
+
 class Scope(_Strict):
     """The declared, approved reach of one task."""
 
@@ -240,6 +275,7 @@ class Scope(_Strict):
     devices: Devices = Devices()
     compute: Compute = Compute()
     environment: Environment = Environment.model_validate({})
+    model: Model | None = None
     nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )

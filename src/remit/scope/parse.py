@@ -64,6 +64,8 @@ def _first_error(problem: ValidationError, value: dict[str, Any], source: Source
         name = clause((*path, str(error["loc"][-1])))
         return source.error(path, f"missing key: {name}", hint=f"add `{error['loc'][-1]}:`")
     shown, where = one_line(_show(error["input"])), clause(path) or "the scope"
+    if where == "model.credential":
+        shown = "(not shown)"  # it may be the secret itself
     message, hint = _sentence(kind, error, context), _hint(kind, error, context, list(_keys_at(path)))
     at_key = str(error["loc"][-1]) == "[key]"
     return source.error(path, f"{where}: {message}: {shown}", hint=hint, at_key=at_key)

@@ -164,6 +164,8 @@ def _keep(scope: CommentedMap, session: Session) -> None:
     passed = (old.get("environment") or {}).get("pass") or []
     if passed:
         scope["environment"] = _flow_map({"pass": _flow(passed)})
+    if old.get("model"):
+        scope["model"] = _flow_map(dict(old["model"]))
     if old.get("respond"):
         scope["respond"] = _flow_map(dict(old["respond"]))
     if old.get("accept-gaps"):

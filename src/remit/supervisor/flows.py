@@ -36,6 +36,13 @@ class Connections:
     def add(self, inode: int, process: Process, address: Address) -> None:
         self._by_inode[inode] = _Connection(process.identity, address)
 
+    def maker(self, inode: int, place: tuple[str, int]) -> str | None:
+        """The identity of the process that connected to this place by the socket of this inode."""
+        connection = self._by_inode.get(inode)
+        if connection is None or (connection.address.host, connection.address.port) != place:
+            return None
+        return connection.process
+
     def sample(self, processes: ProcessTable) -> list[dict[str, Any]]:
         """The members of one `flow` record for each connection that somebody still holds; forgets the others.
 

@@ -28,6 +28,7 @@ from remit.supervisor.connections import Connection, Watch
 from remit.supervisor.control import CONTROL_PRIORITY, ControlSocket
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.engine_pipe import EnginePipe
+from remit.supervisor.gateway_requests import GatewayRequests
 from remit.supervisor.handlers import answering
 from remit.supervisor.losses import Losses
 from remit.supervisor.made_sockets import MadeSockets
@@ -132,7 +133,8 @@ class Supervisor:
             lost=lambda connection: self._end(Outcome(None, "remit", "the zygote died")),
             receiver=boundary.receiver,
         )
-        self.requests = Requests(self, self.steps, self.processes, self._zygote.send)
+        gateway = GatewayRequests(self._network.connections, self.record)
+        self.requests = Requests(self, self.steps, self.processes, self._zygote.send, gateway)
         self._control = ControlSocket(
             self._selector,
             self._writer.directory,
@@ -181,15 +183,11 @@ class Supervisor:
         self._end(Outcome(None, "remit", "a wall did not hold"))
         self.run()
 
-    def serve_harness(self, connection: Any) -> None:
-        """Take requests from the harness over its own channel."""
-        self.requests.harness = Connection(
-            self._selector,
-            connection,
-            priority=CONTROL_PRIORITY,
-            received=self.requests.received,
-            lost=self.requests.lost,
-        )
+    def serve(self, role: str, connection: Any) -> None:
+        """Take requests from the harness or the gateway over its own channel."""
+        received, lost = self.requests.received, self.requests.lost
+        peer = Connection(self._selector, connection, priority=CONTROL_PRIORITY, received=received, lost=lost)
+        self.requests.adopt(role, peer)
 
     def start_command(self, message: Message) -> None:
         """Start the program whose end is the session's end."""

@@ -11,6 +11,7 @@ from remit.errors import FrozenError, StepError, UsageError
 from remit.kernel import pidfd
 from remit.protocol import Message, ProtocolError
 from remit.supervisor.connections import Connection
+from remit.supervisor.gateway_requests import GatewayRequests
 from remit.supervisor.processes import ProcessTable, Spawned
 from remit.supervisor.steps import Steps
 
@@ -60,17 +61,27 @@ class Requests:
         steps: Steps,
         processes: ProcessTable,
         start_program: Callable[[Message, tuple[int, ...]], None],
+        gateway: GatewayRequests,
     ) -> None:
         self._session = session
         self._steps = steps
         self._processes = processes
         self._start_program = start_program
+        self._gateway = gateway
         self.spawns: dict[int, Spawn] = {}
         self.by_pid: dict[int, Spawn] = {}
         self.harness: Connection | None = None
+        self.gateway: Connection | None = None
         self.environment: dict[str, str] = {}  # for programs whose caller names none: what the scope grants
         self._step_owners: dict[str, Connection] = {}
         self._last = 0
+
+    def adopt(self, role: str, connection: Connection) -> None:
+        """Take requests from the `harness`, or from the model `gateway`, over a channel that nobody else has."""
+        if role == "harness":
+            self.harness = connection
+        else:
+            self.gateway = connection
 
     def received(self, connection: Connection, message: Message) -> None:
         """Do what was asked. Raises ProtocolError, KeyError or the like on rubbish, which ends the connection."""
@@ -92,12 +103,16 @@ class Requests:
         if connection is self.harness:
             self._session.finish()
             return
+        if connection is self.gateway:
+            self._gateway.gone()
         for step in [step for step, owner in self._step_owners.items() if owner is connection]:
             self._end_step(step, self._source(connection))
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
         source = self._source(connection)
         action = message.get("do")
+        if connection is self.gateway and action != "step":
+            return self._gateway.perform(message)
         if action == "spawn":
             return self.spawn(message, descriptors, connection)
         if action == "step":
@@ -190,4 +205,6 @@ class Requests:
     def _source(self, connection: Connection | None) -> str:
         if connection is None:
             return "run"
+        if connection is self.gateway:
+            return "gateway"
         return "sdk" if connection is self.harness else "exec"

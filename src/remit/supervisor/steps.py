@@ -22,6 +22,7 @@ class Steps:
         self._open: dict[str, dict[str, Any]] = {}
         self._seen: set[str] = set()
         self.controllers: set[int] = set()
+        self._callers: set[str] = set()  # processes that were given tool calls, by identity
 
     def begin(self, request: Message, source: str) -> None:
         """Open a step. Raises StepError when its id is empty, too long, or was used before."""
@@ -35,33 +36,44 @@ class Steps:
         self._seen.add(step)
         common = {"step": step, "tool": request.get("tool"), "phase": request.get("phase")}
         self._open[step] = common
-        self._record("step", mark="begin", **common, arguments=request.get("arguments"), source=source)
+        more = {}
+        if "caller" in request:
+            # Whoever is given a tool call runs it, and may speak to a shell that it keeps.
+            more["caller"] = str(request["caller"])
+            self._callers.add(more["caller"])
+        self._record("step", mark="begin", **common, arguments=request.get("arguments"), source=source, **more)
 
     def end(self, step: str, source: str) -> None:
         """Close a step, with what is still running and which of that could still be told what to do."""
         common = self._open.pop(step, None)
         if common is None:
             raise StepError(f"step is not open: {step}", hint="a step begins once and ends once")
-        held = self._held_by_controllers()
-        running, shared = [], []
-        for process in self._processes.running():
-            running.append(process.identity)
+        processes = self._processes.running()
+        callers = {process.pid for process in processes if process.identity in self._callers}
+        self._callers &= {process.identity for process in processes}
+        held = self._held_by(self.controllers | callers)
+        shared = []
+        for process in processes:
             if process.pid in self.controllers:
                 continue
+            others = (self.controllers | callers) - {process.pid}
             try:
-                through = steering_channel(process, held, self.controllers)
+                # A process that calls the model may itself be told what to do, by others.
+                its = self._held_by(others) if process.pid in callers else held
+                through = steering_channel(process, its, others)
             except ProcessLookupError:
                 continue
             except PermissionError:
                 through = "unreadable"
             if through is not None:
                 shared.append({"process": process.identity, "through": through})
+        running = [process.identity for process in processes]
         self._record("step", mark="end", **common, arguments=None, source=source, left_running=running, shared=shared)
 
-    def _held_by_controllers(self) -> set[str] | None:
+    def _held_by(self, controllers: set[int]) -> set[str] | None:
         """What could steer a shell, or None when it cannot be read: then any channel might be shared."""
         held: set[str] = set()
-        for controller in self.controllers:
+        for controller in controllers:
             try:
                 held |= held_channels(controller)
             except ProcessLookupError:

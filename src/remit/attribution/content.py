@@ -1,0 +1,92 @@
+"""Whether a program is what a tool call asks for, by the call's arguments; time has no say in it.
+
+A call names a command as text (`command: "make test"`), or as a list of words. The program is its shell with that text,
+the words themselves, or a shell, or a runner such as timeout, that was given the text whole to be run. What is
+believed is the image that ran: an argument vector says what its maker wants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice, pairwise
+from typing import Any
+
+EXACT, CARRIED, NONE = 2, 1, 0
+_MEMBERS = ("command", "cmd", "commands", "script", "code", "argv")  # of the arguments that name what is to be run
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox"})
+_RUNNERS = frozenset({"env", "timeout", "nice", "nohup", "setsid", "stdbuf"})
+_RUN = frozenset({"eval", "-c", "-lc", "-ic", "-lic"})  # the word behind it is a program
+_SYSTEM = ("/usr/", "/bin/", "/opt/", "/nix/", "/gnu/", "/snap/")
+_DEEPEST, _MOST_COMMANDS = 6, 16
+_LONGEST = 1 << 16  # of a line that is read word by word
+
+
+def asks_for(arguments: Any, image: str, program: tuple[str, ...]) -> int:
+    """How surely a call with these arguments asks for this image and argument vector: EXACT, CARRIED or NONE."""
+    if not program:
+        return NONE
+    commands = list(islice(_commands(arguments, _DEEPEST), _MOST_COMMANDS))
+    if not commands:
+        return NONE
+    name = image.rpartition("/")[2]
+    trusted = image.startswith(_SYSTEM)
+    line = _shell_line(program) if trusted and name in _SHELLS else None
+    inner = _words(line) if line is not None else list(program) if trusted and name in _RUNNERS else []
+    return max(_fits(command, name, program, line, inner) for command in commands)
+
+
+def _commands(arguments: Any, deepest: int) -> Iterator[str | list[str]]:
+    if isinstance(arguments, list):
+        for member in arguments if deepest else ():
+            yield from _commands(member, deepest - 1)
+    for name, member in arguments.items() if isinstance(arguments, dict) else ():
+        if name in _MEMBERS and _is_command(member):
+            yield member
+        elif deepest:
+            yield from _commands(member, deepest - 1)
+
+
+def _is_command(member: Any) -> bool:
+    if isinstance(member, list):
+        return all(isinstance(word, str) for word in member)
+    return isinstance(member, str) and bool(member.strip())
+
+
+def _fits(command: str | list[str], image: str, program: tuple[str, ...], line: str | None, inner: list[str]) -> int:
+    if isinstance(command, list):
+        return EXACT if tuple(command) == program and _is_named(image, program) else NONE
+    if line is not None and line.strip() == command.strip():
+        return EXACT
+    if line is None and not inner and _words(command) == list(program) and _is_named(image, program):
+        return EXACT
+    return CARRIED if any(word == command and before in _RUN for before, word in pairwise(inner)) else NONE
+
+
+def _is_named(image: str, program: tuple[str, ...]) -> bool:
+    """`python3` is python3.11, and `sh` is dash."""
+    name = program[0].rpartition("/")[2]
+    return image.startswith(name) or (name in _SHELLS and image in _SHELLS)
+
+
+def _shell_line(program: tuple[str, ...]) -> str | None:
+    """The text of `sh -c TEXT`, whatever the options before it."""
+    if program[0].rpartition("/")[2].lstrip("-") not in _SHELLS:
+        return None
+    for place, word in enumerate(program[1:-1], start=1):
+        if not word.startswith(("-", "+")):
+            return None
+        if not word.startswith("--") and "c" in word:
+            rest = [more for more in program[place + 1 :] if not more.startswith("-")]
+            return rest[0] if rest else None
+    return None
+
+
+def _words(line: str) -> list[str]:
+    if len(line) > _LONGEST:
+        return []
+    import shlex  # most sessions have no gateway, and so nothing to compare
+
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return []

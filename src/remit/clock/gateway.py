@@ -1,0 +1,231 @@
+"""The model gateway: the agent's way to its model, and the clock that says which turn of it is under way.
+
+Bytes pass through untouched and at once. A step begins before the bytes that complete its tool call are passed on, so
+that nothing the agent does because of them can come earlier, and ends when the request with its result comes in. The
+credential is put in here, outside the boundary. Who calls is asked of the supervisor, which made the connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Mapping
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
+from multidict import CIMultiDict
+from yarl import URL
+
+from remit.clock.codings import Decoding, decoded
+from remit.clock.model_api import LONGEST_BODY, PATHS, AnswerReader, ToolCall, results_in
+from remit.clock.supervisor_link import SupervisorGone, SupervisorLink
+from remit.clock.turns import Turns
+from remit.plain import Data
+
+# RFC 9110, section 7.6.1, and what the two connections settle for themselves.
+_HOP_BY_HOP = frozenset(
+    {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "host"}
+    | {"proxy-authenticate", "proxy-authorization", "expect"}
+)
+# With the credential put in, what could steer the upstream, or be a login of the agent's, stays here.
+_HARMLESS = (
+    *("accept", "content-type", "content-encoding", "user-agent", "anthropic-version", "anthropic-beta", "openai-beta"),
+    *("anthropic-dangerous-direct-browser-access", "x-stainless-", "x-app", "x-claude-code-", "x-client-request-id"),
+    *("idempotency-key", "traceparent", "tracestate"),
+)
+_QUERY = frozenset({"", "beta=true", "beta=false"})
+_READABLE = ("gzip", "deflate", "identity")  # an answer that cannot be read would hide its tool calls
+_CONNECT_SECONDS = 30.0
+_SILENCE_SECONDS = 900.0  # models think for long
+_CONNECTIONS = 1024
+_SMALL = 1 << 16  # bytes that are read sooner than a thread begins
+_BODIES = 8  # requests whose bodies are taken in at once
+
+
+class Settings(Data):
+    """What a gateway serves. `credential` is put into each request; None passes the agent's own login through."""
+
+    api: str  # anthropic | openai
+    upstream: str
+    credential: str | None = None
+
+
+async def serve(listener: socket.socket, channel: socket.socket, settings: Settings) -> None:
+    """Serve one session's agent until its supervisor is gone."""
+    link = await SupervisorLink.open(channel)
+    timeout = ClientTimeout(total=None, connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
+    upstream = ClientSession(
+        auto_decompress=False,
+        cookie_jar=DummyCookieJar(),
+        connector=TCPConnector(limit=_CONNECTIONS),
+        timeout=timeout,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+    )
+    gateway = Gateway(link, upstream, settings)
+    application = web.Application(client_max_size=LONGEST_BODY)
+    application.router.add_route("*", "/{path:.*}", gateway.handle)
+    runner = web.AppRunner(
+        application, access_log=None, handle_signals=False, shutdown_timeout=0.0, auto_decompress=False
+    )
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        await link.serve()
+    finally:
+        await runner.cleanup()
+        await upstream.close()
+
+
+class Gateway:
+    """Answers the agent's requests with the model's answers."""
+
+    def __init__(self, link: SupervisorLink, upstream: ClientSession, settings: Settings) -> None:
+        self._link = link
+        self._upstream = upstream
+        self._settings = settings
+        self._turns = Turns()
+        self._bodies = asyncio.Semaphore(_BODIES)
+        self._callers: WeakKeyDictionary[asyncio.Transport, str] = WeakKeyDictionary()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """One request; what is wrong with it is an error in the words of the API, and an event."""
+        try:
+            return await self._pass_on(request)
+        except SupervisorGone:
+            return self._refusal(503, "the session has ended")
+        except web.HTTPRequestEntityTooLarge:
+            return self._refusal(413, f"a request may have {LONGEST_BODY} bytes")
+
+    async def _pass_on(self, request: web.Request) -> web.StreamResponse:
+        caller = await self._caller(request)
+        known = PATHS[self._settings.api]
+        path, _, query = request.raw_path.partition("?")
+        asked = (request.method, path)
+        strange = self._settings.credential is not None and query not in _QUERY
+        if caller is None or asked not in known or strange:
+            reason = "who calls is no process of the session" if caller is None else "no call of the scope's model API"
+            await self._link.ask({"do": "refused", "caller": caller, "asked": list(asked), "reason": reason})
+            return self._refusal(403 if caller is None else 404, f"{reason}: {' '.join(asked)}")
+        language = known[asked]
+        async with self._bodies:
+            body = await request.read()
+        if language is not None:
+            coding = request.headers.get("Content-Encoding", "")
+            if len(body) > _SMALL:
+                sent = await asyncio.to_thread(_results, language, body, coding)
+            else:
+                sent = _results(language, body, coding)
+            if sent is None:
+                reason = "a request could not be read: results in it, if any, end no step"
+                await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
+            await self._mark(self._turns.brought(caller, sent or set()))
+        try:
+            async with self._upstream.request(
+                request.method,
+                URL(self._settings.upstream + request.raw_path, encoded=True),
+                data=body if request.method == "POST" else None,
+                headers=self._headers(request.headers),
+                allow_redirects=False,
+            ) as answer:
+                return await self._answer(request, answer, caller, language)
+        except (ClientError, TimeoutError, OSError, RuntimeError, ValueError) as problem:
+            return self._refusal(502, f"no answer from {self._settings.upstream}: {problem or type(problem).__name__}")
+
+    async def _answer(
+        self, request: web.Request, answer: ClientResponse, caller: str, language: str | None
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed(answer.headers))
+        reader = Decoding(AnswerReader(language), answer.headers.get("Content-Encoding", "")) if language else None
+        held: list[bytes] = []  # a body that is read as a whole: any part of it may be all that a reader needs
+        try:
+            async for piece in answer.content.iter_any():
+                calls = await reader.feed(piece) if reader else []
+                held.append(piece)
+                if not (reader and reader.whole):
+                    await self._deliver(request, response, caller, calls, b"".join(held))
+                    held.clear()
+            calls = reader.finish() if reader else []
+            await self._deliver(request, response, caller, calls, b"".join(held))
+            await response.write_eof()
+            if reader and reader.unread:
+                reason = "an answer could not be read: its tool calls, if any, begin no step"
+                await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
+        except (ClientError, TimeoutError, OSError, RuntimeError):
+            if not response.prepared:
+                raise
+            # As the model's end would look without us: an answer that breaks off.
+            if request.transport is not None:
+                request.transport.abort()
+        return response
+
+    async def _deliver(
+        self, request: web.Request, response: web.StreamResponse, caller: str, calls: list[ToolCall], piece: bytes
+    ) -> None:
+        """Pass bytes on once the steps of the calls that they complete have begun."""
+        await self._mark(self._turns.delivered(caller, calls))
+        try:
+            if not response.prepared:
+                await response.prepare(request)
+            await response.write(piece)
+        except (ClientError, OSError):
+            await self._mark(self._turns.undelivered(caller, calls))
+            raise
+
+    async def _caller(self, request: web.Request) -> str | None:
+        """Who made the connection: asked once, for that never changes."""
+        transport = request.transport
+        if transport is None:
+            return None
+        if transport not in self._callers:
+            peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
+            if not peer or not here:
+                return None
+            found: str | None = await self._link.ask({"do": "whose", "peer": list(peer[:2]), "here": list(here[:2])})
+            if found is None:
+                return None
+            self._callers[transport] = found
+        return self._callers[transport]
+
+    async def _mark(self, marks: list[dict[str, Any]]) -> None:
+        """Raises RuntimeError when a step cannot begin: its call must not be passed on then."""
+        for mark in marks:
+            try:
+                await self._link.ask(mark)
+            except RuntimeError:
+                if mark["mark"] == "begin":
+                    raise
+
+    def _headers(self, given: Mapping[str, str]) -> CIMultiDict[str]:
+        own = self._settings.credential is not None
+        headers = CIMultiDict(
+            (name, value)
+            for name, value in given.items()
+            if name.lower() not in _HOP_BY_HOP and (not own or name.lower().startswith(_HARMLESS))
+        )
+        if "Accept-Encoding" in headers:
+            asked = [word.partition(";")[0].strip().lower() for word in headers["Accept-Encoding"].split(",")]
+            headers["Accept-Encoding"] = ", ".join(word for word in asked if word in _READABLE) or "identity"
+        if self._settings.credential is not None:
+            if self._settings.api == "anthropic":
+                headers["x-api-key"] = self._settings.credential
+            else:
+                headers["Authorization"] = f"Bearer {self._settings.credential}"
+        return headers
+
+    def _refusal(self, status: int, message: str) -> web.Response:
+        problem: dict[str, Any] = {"type": "remit_gateway", "message": f"remit: {message}"}
+        content = {"error": problem} if self._settings.api == "openai" else {"type": "error", "error": problem}
+        return web.Response(status=status, text=json.dumps(content), content_type="application/json")
+
+
+def _results(language: str, body: bytes, coding: str) -> set[str] | None:
+    try:
+        return results_in(language, b"".join(decoded(coding, body)))
+    except ValueError:
+        return None
+
+
+def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in _HOP_BY_HOP)
