@@ -90,7 +90,7 @@ WRONG: list[tuple[str, tuple[int, int], str, str]] = [
     ("otherwise: ask", (3, 12), "otherwise: not supported yet: ask", "leave"),
     ("nested-sandbox: mount", (3, 17), "not supported yet: mount", "leave"),
     ("nested-sandbox: usrns", (3, 17), "not one of refuse userns: usrns", "userns"),
-    ("model: {api: anthropic}", (3, 1), "not supported yet: model", "leave"),
+    ("model: {api: anthropic}", (3, 8), "missing key: model.upstream", "add `upstream:`"),
     ("phases: []", (3, 1), "not supported yet: phases", "leave"),
     ("respond: {reverse-tunel: kill}", (3, 11), "reverse-tunel", "did you mean reverse-tunnel?"),
     ("respond: {reverse-tunnel: kil}", (3, 27), "kil", "did you mean kill?"),
