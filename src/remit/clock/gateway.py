@@ -1,9 +1,9 @@
 """The model gateway: the agent's way to its model, and the clock that says which turn of it is under way.
 
-Bytes pass through untouched, and those of a stream at once. A step begins before the bytes that complete its tool call are
-passed on, so that nothing the agent does because of them can come earlier, and ends when the request with its result
-comes in. The credential is put in here, outside the boundary. Who calls is asked of the supervisor, which made the
-connection.
+Bytes pass through untouched, and those of a stream at once. A step begins before the bytes that complete its tool call
+are passed on, so that nothing the agent does because of them can come earlier, and ends when the request with its
+result comes in. The credential is put in here, outside the boundary. Who calls is asked of the supervisor, which made
+the connection.
 """
 
 from __future__ import annotations
