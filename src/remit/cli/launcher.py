@@ -145,12 +145,11 @@ def launch(request: Request, begun: Begun) -> Launched:
     placeholders = _make_placeholders(request.plan, temporary)
     dispositions = remember_dispositions()
     process.set_child_subreaper()
+    serving = gateway.start() if gateway is not None else None
     outside, inside = socket.socketpair()
     supervisor = os.fork()
     if supervisor == 0:
         outside.close()
-        if gateway is not None:
-            gateway.leave()
         supervise.main(
             request=request,
             begun=begun,
@@ -167,7 +166,8 @@ def launch(request: Request, begun: Begun) -> Launched:
         request.harness.close()
     launched = Launched(begun, temporary, placeholders, supervisor, outside)
     if gateway is not None:
-        launched.gateway = gateway.start()
+        launched.gateway = serving
+        gateway.channel.close()
     return launched
 
 

@@ -57,7 +57,7 @@ class ModelGateway:
         return plan._replace(connect=(*plan.connect, grant), environment=Environment(keep, variables))
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process; it is told what to serve, and ends when the supervisor's end of the channel is gone."""
+        """Start the process; it is told what to serve, and ends when `channel`, the other end of its own, is gone."""
         import subprocess  # only with a model
 
         numbers = (self._listener.fileno(), self._ours.fileno())
@@ -75,14 +75,10 @@ class ModelGateway:
         settings = {"api": self._model.api, "upstream": self._model.upstream, "credential": self._credential}
         with host.stdin:
             host.stdin.write(json.dumps(settings).encode())
-        self.leave()
-        self.channel.close()
-        return host
-
-    def leave(self) -> None:
-        """In the supervisor: the gateway's ends are the gateway's alone, so that its end is seen."""
+        # Its ends are its own alone, so that whoever holds the other one sees it end.
         self._listener.close()
         self._ours.close()
+        return host
 
     def _variables(self) -> dict[str, str]:
         """What agents and libraries read their model's address from."""

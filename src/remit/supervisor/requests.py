@@ -198,7 +198,10 @@ class Requests:
             spawn.signals.append(signal_number)
             return True
         if group and spawn.leads:
-            os.killpg(process.pid, signal_number)  # the leader lives, so the number is its group's
+            try:
+                os.killpg(process.pid, signal_number)  # the leader lives, so the number is its group's
+            except ProcessLookupError:
+                return False
             return True
         return pidfd.send_signal(process.pidfd, signal_number)
 
