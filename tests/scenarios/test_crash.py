@@ -180,6 +180,7 @@ def test_what_outlives_supervisor_and_launcher_can_do_nothing_new(stage: Stage, 
     with ended(stage.start("run", "--evidence", evidence, "--", *outsider.command(), capture=False)) as run:
         supervisor = wait_for(lambda: find("supervisor", evidence, run.pid) if evidence.exists() else None, "it")
         wait_for(lambda: len(records(evidence)) > 80, "the attack")
+        os.kill(supervisor, signal.SIGSTOP)  # each would end the agent if it saw the other go
         os.kill(run.pid, signal.SIGKILL)
         os.kill(supervisor, signal.SIGKILL)
         run.wait(30)

@@ -148,11 +148,11 @@ class Gateway:
                     await self._deliver(request, response, caller, calls, b"".join(held))
                     held.clear()
             calls = reader.finish() if reader else []
-            await self._deliver(request, response, caller, calls, b"".join(held))
-            await response.write_eof()
             if reader and reader.unread:
                 reason = "an answer could not be read: its tool calls, if any, begin no step"
                 await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
+            await self._deliver(request, response, caller, calls, b"".join(held))
+            await response.write_eof()
         except (ClientError, TimeoutError, OSError, RuntimeError):
             if not response.prepared:
                 raise
