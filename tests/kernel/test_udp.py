@@ -122,10 +122,15 @@ def test_a_udp_grant_is_none_for_tcp_and_the_other_way_round(
 @pytest.mark.parametrize("call", ["sendto", "sendmsg", "pointer", "descriptor", "connect"])
 def test_racing_threads_send_to_nobody_else(granted: Inside, resolver: Resolver, listen: Listen, call: str) -> None:
     listener = listen(kind=socket.SOCK_DGRAM)
-    attempt = granted.do("udp.py", "race", call, "127.0.0.1", resolver.port, listener.port, 600)
-    assert not listener.reached()
-    assert attempt.result.get("0", 0) > 0, attempt.result
-    assert set(attempt.result) != {"0"}, "the race was never run on both sides of the grant"
+    found: dict[str, int] = {}
+    for _ in range(10):  # on a busy machine one of the threads may have the processor for a whole round
+        attempt = granted.do("udp.py", "race", call, "127.0.0.1", resolver.port, listener.port, 600)
+        assert not listener.reached()
+        for outcome, count in attempt.result.items():
+            found[outcome] = found.get(outcome, 0) + count
+        if len(found) > 1 and "0" in found:
+            return
+    pytest.fail(f"the race was never run on both sides of the grant: {found}")
 
 
 def test_other_sockets_work_beside(granted: Inside) -> None:
