@@ -96,6 +96,15 @@ def test_what_does_not_match_first_proves_nothing_later() -> None:
     assert (book.attribution().attribution, set(book.attribution().candidates)) == ("likely", {"call_1", "call_2"})
 
 
+def test_a_program_that_was_born_in_the_step_before_may_be_that_ones() -> None:
+    book = asked(agent(), "call_1", "make").fork("late", of="agent").end_step("call_1")
+    asked(book, "call_2", "make").act_as("late").exec("/usr/bin/bash", "-c", "make")
+    assert book.attribution().attribution == "likely"
+    again = asked(agent(), "call_1", "make").end_step("call_1")
+    runs(asked(again, "call_2", "make"), "make")  # within the time that a birth can be told to
+    assert (again.attribution().attribution, set(again.attribution().candidates)) == ("likely", {"call_1", "call_2"})
+
+
 def test_one_call_proves_one_program() -> None:
     book = runs(runs(asked(agent(), "call_1", "make"), "make"), "make")
     assert book.attribution().attribution == "likely"

@@ -154,7 +154,9 @@ class Attributor:
         calls, process.open_calls = process.open_calls, ()
         if event.errno or event.refused or process.hears or not calls:
             return
-        fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in calls}
+        # It may have been born in a step that has ended meanwhile, and whose call asked for the same.
+        possible = dict.fromkeys((*calls, *process.charge.candidates))
+        fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in possible}
         best = max(fits.values())
         if best == NONE:
             return
@@ -162,7 +164,7 @@ class Attributor:
         if len(found) > 1:
             if process.charge.attribution == "likely":
                 process.charge = Charge("likely", None, found, "several calls in force ask for just this program")
-        elif found[0] in self._in_force and not self.steps[found[0]].run:
+        elif found[0] in calls and found[0] in self._in_force and not self.steps[found[0]].run:
             self.steps[found[0]].run = True
             reason = f"born of the agent's own process, and what call {found[0]}, alone of those in force, asks for"
             process.charge = Charge("proven", found[0], (), reason)

@@ -57,20 +57,26 @@ class ModelGateway:
         return plan._replace(connect=(*plan.connect, grant), environment=Environment(keep, variables))
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start the process; it is told what to serve, and ends when `channel`, the other end of its own, is gone."""
+        """Start the process; it is told what to serve, and ends when `channel`, the other end of its own, is gone.
+
+        Raises BoundaryError.
+        """
         import subprocess  # only with a model
 
         numbers = (self._listener.fileno(), self._ours.fileno())
-        host = subprocess.Popen(
-            [sys.executable, "-I", "-m", "remit.cli.model_gateway", *map(str, numbers)],
-            pass_fds=numbers,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-            env={name: value for name, value in self._environment.items() if name.upper() in _KEPT},
-        )
+        try:
+            host = subprocess.Popen(
+                [sys.executable, "-I", "-m", "remit.cli.model_gateway", *map(str, numbers)],
+                pass_fds=numbers,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+                env={name: value for name, value in self._environment.items() if name.upper() in _KEPT},
+            )
+        except OSError as problem:
+            raise BoundaryError(f"cannot start the model's gateway: {problem.strerror}") from problem
         assert host.stdin is not None
         settings = {"api": self._model.api, "upstream": self._model.upstream, "credential": self._credential}
         with host.stdin:
