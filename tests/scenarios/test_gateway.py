@@ -17,6 +17,7 @@ from scripted_model import Call, Model, serving
 from stage import Stage, charged, ended, is_sound, recorded, records, wait_for
 
 from remit.kernel.proc import children
+from remit.report.summary import build_report
 
 AGENT = Path(__file__).with_name("small_agent.py")
 SECRET = "sk-real-9f3b7c21aa"  # the model's credential, which the agent never has
@@ -138,6 +139,9 @@ def test_only_the_scopes_model_is_served_and_only_to_the_session(stage: Stage, m
     assert model.requests == []
     refused = [(bool(record["process"]), record["asked"][0]) for record in recorded(stage.evidence(), "model")]
     assert refused[:4] == [(True, "GET"), (True, "POST"), (True, "GET"), (False, "POST")]
+    denials = [(denial["operation"], denial["object"]) for denial in build_report(stage.evidence())["denials"]]
+    assert ("model", "GET /v1/files") in denials
+    assert ("model", "POST /v1/chat/completions") in denials  # the outsider's
 
 
 def test_the_agents_port_on_another_address_of_loopback_is_not_the_agent(stage: Stage, model: Model) -> None:

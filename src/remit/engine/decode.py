@@ -126,6 +126,11 @@ def _call(r: Record) -> Event:
     )  # fmt: skip
 
 
+def _model(r: Record) -> Event | None:
+    """Of what the gateway tells, only a call that it refused is an act."""
+    return _call(r) if r["mark"] == "refused" else None
+
+
 def _compute(r: Record) -> Event:
     busiest = tuple((str(entry["process"]), float(entry["cpu"])) for entry in r.get("busiest") or ())
     processes, cpu, memory = int(r.get("processes") or 0), float(r.get("cpu") or 0), int(r.get("memory") or 0)
@@ -144,7 +149,7 @@ def _end(r: Record) -> Event:
     return End(r["n"], r["time"], r.get("status"), r.get("exit_source") or "", r.get("ended_by"), left)
 
 
-_DECODERS: dict[str, Callable[[Record], Event]] = {
+_DECODERS: dict[str, Callable[[Record], Event | None]] = {
     "session": _session,
     "attempts": _attempts,
     "step": _step,
@@ -159,6 +164,7 @@ _DECODERS: dict[str, Callable[[Record], Event]] = {
     "flow": _flow,
     "privilege": _call,
     "signal": _call,
+    "model": _model,
     "compute": _compute,
     "loss": _loss,
     "end": _end,

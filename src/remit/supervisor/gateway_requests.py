@@ -6,6 +6,7 @@ each one is: by the inode of the socket at its other end, which the kernel tells
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -30,7 +31,9 @@ class GatewayRequests:
             return self._whose((str(peer[0]), int(peer[1])), (str(here[0]), int(here[1])))
         if action == "refused":
             caller, asked, reason = message.get("caller"), list(message["asked"]), str(message["reason"])
-            self._record("model", mark="refused", process=caller, asked=asked, reason=reason)
+            act = {"operation": "model", "target": " ".join(map(str, asked)), "errno": errno.EACCES, "refused": True}
+            why = {"wall": "model", "clause": "model", "reason": reason}
+            self._record("model", mark="refused", process=caller, asked=asked, **act, **why)
             return None
         if action == "unread":
             self._record(
