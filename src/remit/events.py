@@ -41,9 +41,25 @@ class Attempts(Data):
     results: tuple[AttemptResult, ...]
 
 
+class Declared(Data):
+    """What a tool call says that it will do. A word that only the running shell knows is None.
+
+    `again`: the programs that stand in loops, by index. `nested`: what those programs are to run in turn. `anything`:
+    what is run may be something else too. `hosts` are `host` or `host:port`.
+    """
+
+    programs: tuple[tuple[str | None, ...], ...] = ()
+    again: tuple[int, ...] = ()
+    nested: tuple[tuple[str | None, ...], ...] = ()
+    writes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    anything: bool = False
+
+
 class Step(Data):
     """A step begins or ends. `shared` lists processes that outlive the step and still hear the harness; `caller` is
-    the process that was given the tool call, where a gateway saw it being given."""
+    the process that was given the tool call, where a gateway saw it being given, and `declared` what it asks for."""
 
     n: int
     time: int
@@ -56,6 +72,7 @@ class Step(Data):
     left_running: tuple[str, ...]
     shared: tuple[str, ...]
     caller: str | None = None
+    declared: Declared | None = None
 
 
 class Fork(Data):

@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from stage import Stage
+from stage import Stage, new_stage
 
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stage:
     """A stage; what this process itself starts, such as a remit.Session, keeps its state there too."""
-    made = Stage(tmp_path)
-    for directory in ("workspace", "home", "state", "cache"):
-        (tmp_path / directory).mkdir()
+    made = new_stage(tmp_path)
     for name, value in made.environment.items():
         monkeypatch.setenv(name, value)
     return made

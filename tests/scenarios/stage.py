@@ -79,6 +79,13 @@ class Stage:
         return self.evidence().name
 
 
+def new_stage(root: Path) -> Stage:
+    """A stage in an empty directory."""
+    for directory in ("workspace", "home", "state", "cache"):
+        (root / directory).mkdir(parents=True)
+    return Stage(root)
+
+
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """The first true value of `condition`; fails when it stays false for too long."""
     deadline = time.monotonic() + seconds

@@ -33,10 +33,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "uses": set(),
     "protocol": set(),
     "session": {"errors"},
+    "tool_arguments": set(),
     "scope": {"errors", "plan", "uses"},
     "evidence": {"digest", "errors"},
     # The engine's column: from evidence to conclusions.
-    "attribution": {"events", "findings"},
+    "attribution": {"events", "findings", "tool_arguments"},
     "detectors": {"events", "findings", "attribution"},
     "engine": {"errors", "events", "findings", "evidence", "attribution", "detectors"},
     "report": {"errors", "events", "findings", "uses", "evidence", "attribution", "detectors", "engine"},
@@ -47,7 +48,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "boundary": {"digest", "errors", "plan", "protocol", "kernel", "scope", "evidence", "attempts"},
     "supervisor": {"digest", "errors", "plan", "protocol", "kernel", "boundary", "evidence", "attempts"},
     # What a harness imports.
-    "clock": {"digest", "errors", "protocol", "session"},
+    "clock": {"digest", "errors", "protocol", "session", "tool_arguments"},
 }
 ON_TOP = {"cli", "demo", "doctor"}
 COLUMNS = (
@@ -64,6 +65,7 @@ THIRD_PARTY = {
     "remit.cli.completion": {"shtab"},
     "remit.demo": {"asyncssh"},
     "remit.clock.gateway": {"aiohttp", "multidict", "yarl"},
+    "remit.clock.shell": {"tree_sitter", "tree_sitter_bash"},
 }
 
 # What a pure function of the evidence has no use for: clocks, files, sockets, processes, chance.

@@ -16,7 +16,7 @@ def test_a_call_begins_a_step_and_its_result_ends_it() -> None:
     turns = Turns()
     (begin,) = turns.delivered("1:1", [CALL])
     mark = {"do": "step", "mark": "begin", "step": "call_1", "tool": "bash", "arguments": {"command": "ls"}}
-    assert begin == {**mark, "caller": "1:1"}
+    assert begin == {**mark, "caller": "1:1", "declared": {"programs": [["ls"]]}}
     assert turns.brought("1:1", {"other"}) == []
     assert turns.brought("1:1", {"call_1", "other"}) == [{"do": "step", "mark": "end", "step": "call_1"}]
     assert turns.brought("1:1", {"call_1"}) == []

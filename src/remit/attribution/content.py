@@ -7,17 +7,17 @@ believed is the image that ran: an argument vector says what its maker wants.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice, pairwise
 from typing import Any
 
+from remit.tool_arguments import commands_in
+
 EXACT, CARRIED, NONE = 2, 1, 0
-_MEMBERS = ("command", "cmd", "commands", "script", "code", "argv")  # of the arguments that name what is to be run
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "mksh", "ash", "busybox"})
 _RUNNERS = frozenset({"env", "timeout", "nice", "nohup", "setsid", "stdbuf"})
 _RUN = frozenset({"eval", "-c", "-lc", "-ic", "-lic"})  # the word behind it is a program
 _SYSTEM = ("/usr/", "/bin/", "/opt/", "/nix/", "/gnu/", "/snap/")
-_DEEPEST, _MOST_COMMANDS = 6, 16
+_MOST_COMMANDS = 16
 _LONGEST = 1 << 16  # of a line that is read word by word
 
 
@@ -25,31 +25,19 @@ def asks_for(arguments: Any, image: str, program: tuple[str, ...]) -> int:
     """How surely a call with these arguments asks for this image and argument vector: EXACT, CARRIED or NONE."""
     if not program:
         return NONE
-    commands = list(islice(_commands(arguments, _DEEPEST), _MOST_COMMANDS))
+    commands = list(islice(commands_in(arguments), _MOST_COMMANDS))
     if not commands:
         return NONE
     name = image.rpartition("/")[2]
-    trusted = image.startswith(_SYSTEM)
-    line = _shell_line(program) if trusted and name in _SHELLS else None
-    inner = _words(line) if line is not None else list(program) if trusted and name in _RUNNERS else []
+    line = _shell_line(program) if is_system_shell(image) else None
+    runs = name in _RUNNERS and image.startswith(_SYSTEM)
+    inner = _words(line) if line is not None else list(program) if runs else []
     return max(_fits(command, name, program, line, inner) for command in commands)
 
 
-def _commands(arguments: Any, deepest: int) -> Iterator[str | list[str]]:
-    if isinstance(arguments, list):
-        for member in arguments if deepest else ():
-            yield from _commands(member, deepest - 1)
-    for name, member in arguments.items() if isinstance(arguments, dict) else ():
-        if name in _MEMBERS and _is_command(member):
-            yield member
-        elif deepest:
-            yield from _commands(member, deepest - 1)
-
-
-def _is_command(member: Any) -> bool:
-    if isinstance(member, list):
-        return all(isinstance(word, str) for word in member)
-    return isinstance(member, str) and bool(member.strip())
+def is_system_shell(image: str) -> bool:
+    """Whether a program is a shell that the agent had no hand in."""
+    return image.rpartition("/")[2] in _SHELLS and image.startswith(_SYSTEM)
 
 
 def _fits(command: str | list[str], image: str, program: tuple[str, ...], line: str | None, inner: list[str]) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
+from remit.attribution.content import is_system_shell
 from remit.events import Connect, Exec, Exit, Fork
 from remit.plain import Data
 
@@ -43,8 +44,8 @@ class Process:
     """One process: a forked child has its parent's program until it runs another."""
 
     __slots__ = (
-        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "listens",
-        "open_calls", "parent", "ran_since_birth", "shared", "unbroken",
+        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "kept", "listens",
+        "open_calls", "parent", "ran_since_birth", "shared", "shell_calls", "unbroken",
     )  # fmt: skip
 
     def __init__(self, id: str, parent: str | None, charge: Charge, born_at_step: int) -> None:
@@ -62,6 +63,9 @@ class Process:
         self.hears = False  # a shared shell, or a child of one: later steps may speak to it
         self.shared = False  # a shared shell itself
         self.open_calls: tuple[str, ...] = ()  # the steps whose tool calls its first program may be what they ask for
+        self.shell_calls: tuple[str, ...] = ()  # those that a shell which it is a fork of may have been told to run
+        # For a shell, and its forks until they run a program: who started it, and the first step it can hear of.
+        self.kept: tuple[str, int] | None = None
         self.listens = ""  # an address other than loopback that it, or an ancestor, listens on
 
     @property
@@ -138,6 +142,9 @@ class Lineage:
         if process and not event.errno and not event.refused:
             if process.image and process.ran_since_birth:
                 process.before = f"{process.before}{process.name} then "[-LONGEST_HISTORY:]
+            own = process.kept is None or process.ran_since_birth
+            shell = own and is_system_shell(event.image)
+            process.kept = (process.parent, process.born_at_step) if shell and process.parent else None
             process.ran_since_birth = True
             process.image, process.arguments = event.image, event.arguments
 
@@ -168,4 +175,4 @@ def _inherit(process: Process, parent: Process) -> None:
     process.chain = chain
     process.image, process.arguments = parent.image, parent.arguments
     process.entry, process.unbroken = parent.entry, parent.unbroken
-    process.hears, process.listens = parent.hears, parent.listens
+    process.hears, process.listens, process.kept = parent.hears, parent.listens, parent.kept

@@ -6,7 +6,8 @@ The rules, in order of strength. Time narrows and never proves; a wrong `proven`
 2. Born of a parent that was read while it lived: as the parent, so proven stays proven through double forks, setsid and
    a parent that is gone.
 3. Born of the agent's own process, which has no step: likely, one of the steps in force at the birth; proven when its
-   first program is what the arguments of one tool call, and of no other that its parent was given, ask for.
+   first program is what the arguments of one tool call, and of no other that its parent was given, ask for. So is
+   the child of a shell that the agent's own process keeps, when one call's text names it and no other's can mean it.
 4. Parent unknown: likely, one of the steps of the processes that could be the parent.
 5. A shared shell, a process that outlives its step and still hears the harness or the agent: from then on likely; it
    and its later children may act for any step since its birth.
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 from remit.attribution.content import NONE, asks_for
 from remit.attribution.lineage import Charge, Lineage, Process
+from remit.attribution.shells import ANY, Asked
 from remit.events import Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
 from remit.findings import Attribution
 
@@ -36,6 +38,7 @@ class StepRecord:
     def __init__(self, begin: Step, index: int) -> None:
         self.id, self.tool, self.arguments = begin.step, begin.tool, begin.arguments
         self.phase, self.source, self.caller = begin.phase, begin.source, begin.caller
+        self.declared = begin.declared
         self.run = False  # a program was found that is what it asks for
         self.within: tuple[str, ...] = ()  # the step, or the possible steps, of the process that was given the call
         self.began = begin.time
@@ -51,6 +54,10 @@ class Attributor:
         self.history: list[StepRecord] = []  # in the order in which they began
         self.steps: dict[str, StepRecord] = {}
         self.records_lost = False  # of what happened, on a full disk
+        self._given: dict[
+            str, dict[str, int]
+        ] = {}  # process -> the calls that it was given, with their place in `history`
+        self._asked: dict[str, Asked] = {}
         self._in_force: dict[str, int] = {}  # step -> its index in `history`
         self._boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
 
@@ -100,6 +107,9 @@ class Attributor:
             if event.caller is not None:
                 charge = self._known(event.caller).charge
                 record.within = (charge.step,) if charge.step else charge.candidates
+                self._given.setdefault(event.caller, {})[event.step] = record.index
+                if event.declared is not None:
+                    self._asked.setdefault(event.caller, Asked()).add(event.step, event.declared)
             self._in_force[event.step] = record.index
             self.history.append(record)
             self.steps[event.step] = record
@@ -121,6 +131,7 @@ class Attributor:
             charge = self._charge(event)
             process = self.lineage.add(event, charge, self._horizon(charge))
             process.open_calls = self._open_calls(event)
+            process.shell_calls = self._shell_calls(event, process)
 
     def _charge(self, event: Fork) -> Charge:
         if event.via == "spawn":
@@ -145,15 +156,31 @@ class Attributor:
     def _open_calls(self, event: Fork) -> tuple[str, ...]:
         """The calls that a new process may be what they ask for: those that its own parent was given."""
         parent = self.lineage.get(event.parent) if event.parent and event.via != "spawn" else None
-        if parent is None or parent.hears:
+        return () if parent is None or parent.hears else self._in_force_of(parent.id)
+
+    def _shell_calls(self, event: Fork, process: Process) -> tuple[str, ...]:
+        """For a fork of a shell: the calls under way that whoever keeps the shell was given."""
+        parent = self.lineage.get(event.parent) if event.parent else None
+        if process.kept is None or parent is None:
             return ()
-        return tuple(step for step in self._in_force if self.steps[step].caller == parent.id)
+        # What a subshell starts later is still for the calls that were under way when it began.
+        earlier = () if parent.ran_since_birth else parent.shell_calls
+        return (*earlier, *self._in_force_of(process.kept[0]))
+
+    def _in_force_of(self, caller: str) -> tuple[str, ...]:
+        return tuple(step for step in self._in_force if self.steps[step].caller == caller)
 
     def _first_program(self, process: Process, event: Exec) -> None:
         """What a process runs first decides, and decides for one process only; what comes later is what that does."""
         calls, process.open_calls = process.open_calls, ()
-        if event.errno or event.refused or process.hears or not calls:
+        if event.errno or event.refused:
             return
+        if calls and not process.hears:
+            self._whole_call(process, event, calls)
+        elif process.kept is not None and not process.ran_since_birth:
+            self._told_to_shell(process, event, *process.kept)
+
+    def _whole_call(self, process: Process, event: Exec, calls: tuple[str, ...]) -> None:
         # It may have been born in a step that has ended meanwhile, and whose call asked for the same.
         possible = dict.fromkeys((*calls, *process.charge.candidates))
         fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in possible}
@@ -168,6 +195,49 @@ class Attributor:
             self.steps[found[0]].run = True
             reason = f"born of the agent's own process, and what call {found[0]}, alone of those in force, asks for"
             process.charge = Charge("proven", found[0], (), reason)
+
+    def _told_to_shell(self, process: Process, event: Exec, keeper: str, since: int) -> None:
+        """A program that a shell started which `keeper`, who was given calls, started after step number `since`."""
+        asked = self._asked.get(keeper)
+        if asked is None or not event.arguments:
+            return
+        given = [step for step, index in self._given[keeper].items() if index >= since]
+        possible = asked.possible(given, event.arguments)
+        # Of other steps, and of calls that name no program, nothing is known but that it may be theirs.
+        for step in (*self._now(process).candidates, *self._in_force):
+            if step not in possible and (step not in self._given[keeper] or self._is_dark(step)):
+                possible[step] = ANY
+        step, words = next(iter(possible.items()), ("", ANY))
+        born, calls = process.charge.step, process.shell_calls
+        if born and (not step or self.steps[step].within != (born,)):
+            return
+        if len(possible) > 1 or words == ANY or step not in calls:
+            if all(step in calls for step in possible):
+                asked.undecided(possible)
+            self._narrow(process, tuple(possible))
+            return
+        asked.seen(step, words)
+        charge = Charge(
+            "proven", step, (), f"started by a shell of the agent's own process, and named by call {step} alone"
+        )
+        self._settle(process, charge)
+        fork = self.lineage.get(process.parent or "")
+        while fork is not None and fork.kept is not None and not fork.ran_since_birth:
+            self._settle(fork, charge)  # a subshell runs one call's text
+            fork = self.lineage.get(fork.parent or "")
+
+    def _is_dark(self, step: str) -> bool:
+        return step in self._in_force and self.steps[step].declared is None
+
+    def _settle(self, process: Process, charge: Charge) -> None:
+        process.charge = charge
+        process.hears = process.shared = False
+
+    def _narrow(self, process: Process, possible: tuple[str, ...]) -> None:
+        charge = self._now(process)
+        left = tuple(step for step in charge.candidates if step in possible)
+        if left and charge.attribution == "likely" and not process.hears:
+            process.charge = Charge("likely", None, left, charge.reason)
 
     def _caller_ended(self, process_id: str) -> None:
         """Nobody is left to run the calls that it was given."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from remit.clock.declared import declared
 from remit.clock.model_api import ToolCall
 from remit.digest import sha256
 from remit.protocol import Message
@@ -32,7 +33,9 @@ class Turns:
             step = self._name(call.id)
             self._open[caller, call.id] = step
             begin = {"do": "step", "mark": "begin", "step": step, "tool": call.tool[:_LONGEST_ID], "caller": caller}
-            marks.append({**begin, "arguments": _bounded(call.arguments)})
+            arguments = _bounded(call.arguments)
+            asked = declared(arguments)
+            marks.append({**begin, "arguments": arguments, **({"declared": asked} if asked else {})})
         return marks
 
     def brought(self, caller: str, results: set[str]) -> list[Message]:

@@ -15,6 +15,7 @@ from remit.events import (
     Change,
     Compute,
     Connect,
+    Declared,
     End,
     Event,
     Exec,
@@ -58,7 +59,20 @@ def _step(r: Record) -> Event:
     left = tuple(r.get("left_running") or ())
     tool, phase, source = r.get("tool") or "", r.get("phase"), r.get("source") or ""
     return Step(r["n"], r["time"], r["mark"], r["step"], tool, r.get("arguments"), phase, source, left, shared,
-                r.get("caller"))  # fmt: skip
+                r.get("caller"), _declared(r["declared"]) if r.get("declared") else None)  # fmt: skip
+
+
+def _declared(d: Record) -> Declared:
+    words = {
+        name: tuple(tuple(map(_word, program)) for program in d.get(name) or ()) for name in ("programs", "nested")
+    }
+    texts = {name: tuple(map(str, d.get(name) or ())) for name in ("writes", "reads", "hosts")}
+    again = tuple(map(int, d.get("again") or ()))
+    return Declared(words["programs"], again, words["nested"], **texts, anything=bool(d.get("anything")))
+
+
+def _word(word: object) -> str | None:
+    return None if word is None else str(word)
 
 
 def _fork(r: Record) -> Event:

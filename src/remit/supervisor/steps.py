@@ -36,11 +36,13 @@ class Steps:
         self._seen.add(step)
         common = {"step": step, "tool": request.get("tool"), "phase": request.get("phase")}
         self._open[step] = common
-        more = {}
+        more: dict[str, Any] = {}
         if "caller" in request:
             # Whoever is given a tool call runs it, and may speak to a shell that it keeps.
             more["caller"] = str(request["caller"])
             self._callers.add(more["caller"])
+        if "declared" in request:
+            more["declared"] = request["declared"]
         self._record("step", mark="begin", **common, arguments=request.get("arguments"), source=source, **more)
 
     def end(self, step: str, source: str) -> None:
