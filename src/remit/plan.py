@@ -10,7 +10,7 @@ from typing import Any
 
 from remit.plain import Data, plain
 
-PLAN_VERSION = 3
+PLAN_VERSION = 4
 
 
 class Wall(Data):
@@ -87,6 +87,19 @@ class Model(Data):
     credential: str
 
 
+class Phase(Data):
+    """What a phase grants besides the scope itself. survivors: `keep` or `end` what it leaves running."""
+
+    name: str
+    files: tuple[PathGrant, ...]
+    connect: tuple[AddressGrant, ...]
+    udp: tuple[AddressGrant, ...]
+    listen: tuple[AddressGrant, ...]
+    unix: tuple[str, ...]
+    gpu: bool
+    survivors: str
+
+
 class Plan(Data):
     """Everything that apply and the supervisor need. Paths are absolute and resolved unless they end in a missing name.
 
@@ -122,6 +135,27 @@ class Plan(Data):
     hidden: tuple[str, ...] = ()  # those that no scope lets it read
     model: Model | None = None
     make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
+    phases: tuple[Phase, ...] = ()
+
+
+def by_phase(plan: Plan) -> dict[str | None, Plan]:
+    """What processes may in each phase, and in none."""
+    plans: dict[str | None, Plan] = {None: plan}
+    plans.update((phase.name, _in_phases(plan, phase)) for phase in plan.phases)
+    return plans
+
+
+def _in_phases(plan: Plan, *phases: Phase) -> Plan:
+    added = {
+        name: sum((getattr(phase, name) for phase in phases), getattr(plan, name))
+        for name in ("files", "connect", "udp", "listen", "unix")
+    }
+    return plan._replace(**added)
+
+
+def widest(plan: Plan) -> Plan:
+    """What any process of the session may at most."""
+    return _in_phases(plan, *plan.phases) if plan.phases else plan
 
 
 def plan_to_json(plan: Plan) -> bytes:
@@ -135,13 +169,12 @@ def plan_from_json(data: bytes) -> Plan:
     if raw.get("version") != PLAN_VERSION:
         raise ValueError(f"plan version is not {PLAN_VERSION}: {raw.get('version')}")
     try:
-        raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
+        _read_grants(raw)
+        for phase in raw["phases"]:
+            _read_grants(phase)
+        raw["phases"] = tuple(Phase(**phase) for phase in raw["phases"])
         raw["masks"] = tuple(Mask(**m) for m in raw["masks"])
-        raw["connect"] = tuple(AddressGrant(**g) for g in raw["connect"])
-        raw["udp"] = tuple(AddressGrant(**g) for g in raw["udp"])
-        raw["listen"] = tuple(AddressGrant(**g) for g in raw["listen"])
         raw["secrets"] = tuple(raw["secrets"])
-        raw["unix"] = tuple(raw["unix"])
         raw["outside"] = tuple(raw["outside"])
         raw["hidden"] = tuple(raw["hidden"])
         raw["limits"] = Limits(**raw["limits"])
@@ -152,3 +185,10 @@ def plan_from_json(data: bytes) -> Plan:
         return Plan(**raw)
     except (KeyError, TypeError) as problem:
         raise ValueError(f"plan has the wrong shape: {problem}") from problem
+
+
+def _read_grants(raw: dict[str, Any]) -> None:
+    raw["files"] = tuple(PathGrant(g["path"], tuple(g["access"]), g["clause"]) for g in raw["files"])
+    for name in ("connect", "udp", "listen"):
+        raw[name] = tuple(AddressGrant(**g) for g in raw[name])
+    raw["unix"] = tuple(raw["unix"])

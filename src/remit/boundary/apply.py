@@ -18,7 +18,7 @@ from remit.boundary.mask_mounts import Cover
 from remit.boundary.observation import trees_around
 from remit.errors import BoundaryError
 from remit.kernel import landlock, namespaces, process, seccomp
-from remit.plan import AddressGrant, Limits, PathGrant, Plan
+from remit.plan import AddressGrant, Limits, PathGrant, Plan, by_phase
 
 # A wider range is left to the supervisor's tables: one Landlock rule per port would make the ruleset huge.
 _PORT_RULES_MAX = 2048
@@ -72,6 +72,29 @@ def restrict_agent_layer(plan: Plan, temporary_directory: str) -> None:
     """Landlock layer two: the same files and no TCP of its own."""
     network = landlock.CONNECT_TCP | landlock.BIND_TCP if plan.landlock_abi >= 4 else 0
     _restrict(plan, temporary_directory, network, {})
+
+
+def phase_layers(plan: Plan, temporary_directory: str) -> dict[str | None, int]:
+    """A ruleset for each phase and for None, to be the last layer of programs that are started in it; where the scope
+    has no phases, or only observes, none. They are made before the filter is on, for opening is a question then."""
+    abi = plan.landlock_abi
+    if not plan.phases or plan.observe or abi == 0:
+        return {}
+    files = landlock.handled_file_rights(abi)
+    layers: dict[str | None, int] = {}
+    for name, each in by_phase(plan).items():
+        try:
+            layers[name] = landlock.create_ruleset(files=files, network=0, scopes=0, abi_version=abi)
+            for grant in each.files:
+                _allow(layers[name], grant, temporary_directory, files)
+        except OSError as problem:
+            raise BoundaryError(f"cannot make the Landlock wall of a phase: {name}: {problem}") from problem
+    return layers
+
+
+def restrict_to_phase(layer: int) -> None:
+    """The last layer, in the process that becomes the program. Raises OSError, and then it must not."""
+    landlock.restrict_self(layer)
 
 
 def install_filter(plan: Plan) -> tuple[int, bool]:

@@ -20,7 +20,7 @@ from remit.boundary.host import Host, find_host, host_to_json
 from remit.boundary.mask_mounts import can_mount
 from remit.digest import sha256
 from remit.evidence.places import notary_key_place, sessions_place
-from remit.plan import Plan, plan_from_json
+from remit.plan import Plan, plan_from_json, widest
 from remit.scope.default import default_scope
 from remit.scope.read import read_scope_file
 
@@ -189,7 +189,7 @@ def _is_ours(status: os.stat_result, kind: int) -> bool:
 def _witness(plan: Plan) -> list[list[Any]]:
     """What the granted paths are: a link put in a path's place, or another file, must not inherit the grant."""
     found: list[list[Any]] = []
-    for grant in plan.files:
+    for grant in widest(plan).files:
         if grant.path.startswith("/"):
             status = os.stat(grant.path)
             # Only the author's own grants can lie where an agent was able to write.

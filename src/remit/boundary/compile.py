@@ -21,10 +21,10 @@ from remit.boundary.strength import find_gaps, find_walls, has_signal_scope, has
 from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.kernel.paths import is_inside
-from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Model, Plan, plan_to_json
+from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Model, Phase, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
 from remit.scope.document import Path, Source
-from remit.scope.model import Scope
+from remit.scope.model import Network, Scope
 from remit.scope.parse import ParsedScope, clause, parse_scope
 from remit.scope.presets import Preset, find_preset
 from remit.scope.values import SELF, ValueProblem
@@ -70,17 +70,25 @@ def compile_scope(
     sight = filters.FULL if observe else sight
     presets = [find_preset(name, places) for name in dict.fromkeys(scope.use)]
     files = file_grants(scope, source, presets, places)
-    _refuse_overlap(files, source, outside, "write", "write into")
-    _refuse_overlap(files, source, hidden or {}, "read", "read")
+    found = [_phase(scope, name, source, places) for name in scope.phases]
+    phases = tuple(phase for phase, _ in found)
+    every = [files, *(granted for _, granted in found)]
+    for granted in every:
+        _refuse_overlap(granted, source, outside, "write", "write into")
+        _refuse_overlap(granted, source, hidden or {}, "read", "read")
     # While observing there is nothing to take back from grants.
-    masks = NO_MASKS if observe else find_masks(files, possible=host.mount_masks)
+    together = files._replace(
+        grants=tuple(grant for granted in every for grant in granted.grants),
+        missing=tuple(path for granted in every for path in granted.missing),
+    )
+    masks = NO_MASKS if observe else find_masks(together, possible=host.mount_masks)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
         memory=scope.compute.memory,
         wall=scope.compute.wall,
     )
-    if scope.devices.gpu == "all" and scope.compute.gpu == 0:
+    if scope.compute.gpu == 0 and (scope.devices.gpu == "all" or any(phase.gpu for phase in phases)):
         raise source.error(
             ("compute", "gpu"), "compute.gpu: devices.gpu grants what this withholds: 0", hint="leave one of them out"
         )
@@ -97,24 +105,24 @@ def compile_scope(
         files=files.grants,
         secrets=files.secrets,
         masks=masks.covered,
-        connect=_connect(scope, source),
-        udp=_udp(scope, source),
-        listen=_listen(scope),
-        unix=_unix(scope, source, places),
+        connect=_connect(scope.network, source),
+        udp=_udp(scope.network, source),
+        listen=_listen(scope.network),
+        unix=_unix(scope.network, source, places),
         gpu=scope.devices.gpu == "all",
         limits=limits,
         environment=_environment(scope, source, presets, places),
         seccomp=filters.compile_filter(
             host.machine,
             filters.SIGHTS[sight],
-            datagrams=bool(scope.network.udp) and host.take_descriptors,
+            datagrams=bool(scope.network.udp or any(p.udp for p in phases)) and host.take_descriptors,
             make_sockets=not host.take_descriptors,
             signals=not has_signal_scope(host),
             truncate=not has_truncate_right(host),
         ),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
         walls=find_walls(host, limits, masks, observe=observe),
-        gaps=find_gaps(host, files, masks, accepted, sight=sight),
+        gaps=find_gaps(host, together, masks, accepted, sight=sight),
         when_full=scope.evidence.when_full,
         sight=sight,
         observe=observe,
@@ -122,6 +130,7 @@ def compile_scope(
         hidden=_places(hidden or {}),
         make_sockets=not host.take_descriptors,
         model=_model(scope, source),
+        phases=phases,
     )
 
 
@@ -177,10 +186,31 @@ def _refuse_overlap(files: FileGrants, source: Source, ours: dict[str, str], acc
                 )
 
 
-def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+def _phase(scope: Scope, name: str, source: Source, places: Places) -> tuple[Phase, FileGrants]:
+    """What a phase adds. Its paths are judged as the scope's own are."""
+    wanted, below = scope.phases[name], ("phases", name)
+    kinds = {"write": wanted.files.write, "read": wanted.files.read, "execute": wanted.files.execute}
+    files = scope.files.model_copy(update=kinds)
+    alone = scope.model_copy(update={"files": files, "devices": wanted.devices, "nested_sandbox": "refuse"})
+    granted = file_grants(alone, source, (), places, below=below)
+    network = wanted.network
+    phase = Phase(
+        name=name,
+        files=granted.grants,
+        connect=_connect(network, source, below),
+        udp=_udp(network, source, below),
+        listen=_listen(network, below),
+        unix=_unix(network, source, places, below),
+        gpu=wanted.devices.gpu == "all",
+        survivors=wanted.survivors,
+    )
+    return phase, granted
+
+
+def _connect(network: Network, source: Source, below: Path = ()) -> tuple[AddressGrant, ...]:
     grants = []
-    for index, grant in enumerate(scope.network.connect):
-        place: Path = ("network", "connect", index)
+    for index, grant in enumerate(network.connect):
+        place: Path = (*below, "network", "connect", index)
         if grant.port[0] == 0:
             raise source.error(
                 (*place, "port"),
@@ -192,10 +222,10 @@ def _connect(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
     return tuple(grants)
 
 
-def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
+def _udp(network: Network, source: Source, below: Path = ()) -> tuple[AddressGrant, ...]:
     grants = []
-    for index, grant in enumerate(scope.network.udp):
-        place: Path = ("network", "udp", index)
+    for index, grant in enumerate(network.udp):
+        place: Path = (*below, "network", "udp", index)
         if grant.cidr == SELF:
             raise source.error(
                 (*place, "cidr"),
@@ -212,10 +242,10 @@ def _udp(scope: Scope, source: Source) -> tuple[AddressGrant, ...]:
     return tuple(grants)
 
 
-def _listen(scope: Scope) -> tuple[AddressGrant, ...]:
+def _listen(network: Network, below: Path = ()) -> tuple[AddressGrant, ...]:
     return tuple(
-        AddressGrant(cidr, *grant.port, clause(("network", "listen", index)))
-        for index, grant in enumerate(scope.network.listen)
+        AddressGrant(cidr, *grant.port, clause((*below, "network", "listen", index)))
+        for index, grant in enumerate(network.listen)
         for cidr in _listening_networks(grant.cidr)
     )
 
@@ -239,10 +269,10 @@ def _model(scope: Scope, source: Source) -> Model | None:
     return Model(scope.model.api, scope.model.upstream, scope.model.credential)
 
 
-def _unix(scope: Scope, source: Source, places: Places) -> tuple[str, ...]:
+def _unix(network: Network, source: Source, places: Places, below: Path = ()) -> tuple[str, ...]:
     paths: list[str] = []
-    for index, text in enumerate(scope.network.unix):
-        place: Path = ("network", "unix", index)
+    for index, text in enumerate(network.unix):
+        place: Path = (*below, "network", "unix", index)
         try:
             paths += expand_paths(text, places)
         except ValueProblem as problem:
@@ -278,7 +308,11 @@ def _effective_scope(
     for kind in ("write", "read", "execute", "secrets", "protect"):
         effective["files"][kind] = [p for text in effective["files"][kind] for p in expand_paths(text, places)]
     effective["files"]["secrets"] = list(files.secrets)  # resolved, as paths in the evidence are
-    effective["network"]["unix"] = list(_unix(scope, source, places))
+    effective["network"]["unix"] = list(_unix(scope.network, source, places))
+    for name, phase in effective["phases"].items():
+        for kind, texts in phase["files"].items():
+            phase["files"][kind] = [p for text in texts for p in expand_paths(text, places)]
+        phase["network"]["unix"] = list(_unix(scope.phases[name].network, source, places, ("phases", name)))
     effective["presets"] = {
         f"{preset.name}@{preset.version}": {
             "files": [[g.path, list(g.access)] for g in files.grants if g.clause == preset.clause],

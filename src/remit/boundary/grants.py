@@ -35,8 +35,13 @@ class FileGrants(Data):
     missing: tuple[str, ...]
 
 
-def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places: Places) -> FileGrants:
-    """The scope's and the presets' grants; raises ScopeError for what no wall can express."""
+def file_grants(
+    scope: Scope, source: Source, presets: Iterable[Preset], places: Places, *, below: Path = ()
+) -> FileGrants:
+    """The scope's and the presets' grants; raises ScopeError for what no wall can express.
+
+    `below`: where in the source the scope's keys stand, when they are a phase's.
+    """
     _check_workspace(places)
     secrets = tuple(_resolved(p) for p in _listed(scope.files.secrets, ("files", "secrets"), source, places))
     named = _listed(scope.files.protect, ("files", "protect"), source, places)
@@ -46,7 +51,7 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
     missing: list[str] = []
     for kind, access in _KINDS:
         for index, text in enumerate(getattr(scope.files, kind)):
-            location: Path = ("files", kind, index)
+            location: Path = (*below, "files", kind, index)
             for path in _expanded(text, location, source, places):
                 if text in ("$PATH", "${PATH}") and _too_wide(_resolved(path), places):
                     continue
@@ -55,7 +60,7 @@ def file_grants(scope: Scope, source: Source, presets: Iterable[Preset], places:
                     continue
                 grants.append(_own_grant(path, access, location, source, places, scope, secrets))
     if scope.devices.gpu == "all":
-        grants += [PathGrant(path, ("read", "write"), "devices.gpu") for path in gpu_nodes()]
+        grants += [PathGrant(path, ("read", "write"), clause((*below, "devices", "gpu"))) for path in gpu_nodes()]
     if scope.nested_sandbox == "userns":
         # Identity maps of a new user namespace are files in /proc of processes that do not exist yet.
         grants.append(PathGrant("/proc", ("read", "write"), "nested-sandbox"))

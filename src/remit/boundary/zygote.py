@@ -25,7 +25,7 @@ from remit.boundary import apply, deputy
 from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
 from remit.kernel import process
-from remit.plan import Plan
+from remit.plan import Plan, widest
 from remit.protocol import Message, Receiver, send
 
 # The terminal's, and whatever a program sends to its whole process group (`kill 0`), which the zygote is in.
@@ -56,19 +56,21 @@ def run(
             signal.signal(number, signal.SIG_IGN)
         apply.make_expendable()
         own = apply.cover_paths(covers) or ()
+        most = widest(plan)
         process.set_dumpable(False)
         process.die_with_parent(signal.SIGKILL, supervisor)
         process.set_name("remit-zygote")
         process.close_other_descriptors({channel.fileno(), deputy_channel.fileno(), *own})
         apply.drop_privileges()
-        apply.restrict_deputy_layer(plan, temporary_directory)
+        apply.restrict_deputy_layer(most, temporary_directory)
         deputy_pid = os.fork()
         if deputy_pid == 0:
             for descriptor in own:
                 os.close(descriptor)
             _become_deputy(channel, deputy_channel)
         deputy_channel.close()
-        apply.restrict_agent_layer(plan, temporary_directory)
+        apply.restrict_agent_layer(most, temporary_directory)
+        layers = apply.phase_layers(plan, temporary_directory)
         tried = quick.try_before_filter()
         children = _ChildSignal()
         apply.set_limits(plan)
@@ -87,7 +89,7 @@ def run(
     for descriptor in handed:
         os.close(descriptor)
     try:
-        _serve(channel, children, dispositions, temporary_directory, masked=bool(covers))
+        _serve(channel, children, dispositions, temporary_directory, layers, masked=bool(covers))
     finally:
         os._exit(0)
 
@@ -154,6 +156,7 @@ def _serve(
     children: _ChildSignal,
     dispositions: Mapping[int, Any],
     temporary_directory: str,
+    layers: Mapping[str | None, int],
     *,
     masked: bool,
 ) -> None:
@@ -175,7 +178,7 @@ def _serve(
                     _attempt(channel, request, temporary_directory)
                     continue
                 streams = receiver.take_descriptors(int(request["descriptors"]))
-                _spawn(channel, request, streams, spawns, dispositions, masked)
+                _spawn(channel, request, streams, spawns, dispositions, layers, masked)
 
 
 def _attempt(channel: socket.socket, request: Message, temporary_directory: str) -> None:
@@ -212,6 +215,7 @@ def _spawn(
     streams: tuple[int, ...],
     spawns: dict[int, int],
     dispositions: Mapping[int, Any],
+    layers: Mapping[str | None, int],
     masked: bool,
 ) -> None:
     """Fork one program. It waits for a byte until the supervisor has been told its pid, so that its first question
@@ -225,7 +229,7 @@ def _spawn(
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
-        _execute(request, streams, dispositions, masked)
+        _execute(request, streams, dispositions, layers, masked)
     os.close(reader)
     if pid > 0:
         spawns[pid] = request["id"]
@@ -245,7 +249,13 @@ def _fork() -> int:
             continue
 
 
-def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[int, Any], masked: bool) -> None:
+def _execute(
+    request: Message,
+    streams: tuple[int, ...],
+    dispositions: Mapping[int, Any],
+    layers: Mapping[str | None, int],
+    masked: bool,
+) -> None:
     """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns.
 
     Until the exec this process holds a copy of the caller's memory, credentials of its environment included. So it
@@ -262,6 +272,8 @@ def _execute(request: Message, streams: tuple[int, ...], dispositions: Mapping[i
         if masked:
             _refuse_directories()
         os.chdir(request["directory"])
+        if layers:
+            apply.restrict_to_phase(layers[request["phase"]])
         for number, disposition in dispositions.items():
             signal.signal(number, disposition)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -24,7 +24,7 @@ from remit.evidence.places import name_of
 from remit.kernel import process
 from remit.kernel.paths import is_inside
 from remit.plain import Data
-from remit.plan import Plan
+from remit.plan import Plan, widest
 from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
 from remit.supervisor.respond import Responder
@@ -46,6 +46,7 @@ class Request(Data):
     environment: Mapping[str, str]
     labels: Mapping[str, str]
     accept_gaps: tuple[str, ...] = ()
+    phase: str | None = None  # that the command is started in
     task: str | None = None  # overrides the scope's
     harness: socket.socket | None = None
     gateway: socket.socket | None = None  # to the model's gateway, when the scope has a model
@@ -132,8 +133,9 @@ class Launched:
 def launch(request: Request, begun: Begun) -> Launched:
     """Start a session that has begun. Raises WallGapError, ScopeError or BoundaryError before anything has run."""
     _check_gaps(request)
+    _check_phase(request)
     _check_evidence(request.plan, begun.evidence)
-    check_libraries(request.environment, request.plan.files, observe=request.plan.observe)
+    check_libraries(request.environment, widest(request.plan).files, observe=request.plan.observe)
     gateway = _gateway(request)
     if gateway is not None:
         request = request._replace(plan=gateway.granted(request.plan), gateway=gateway.channel)
@@ -196,10 +198,17 @@ def _check_gaps(request: Request) -> None:
         )
 
 
+def _check_phase(request: Request) -> None:
+    names = [phase.name for phase in request.plan.phases]
+    if request.phase is not None and request.phase not in names:
+        known = f"its phases: {' '.join(names)}" if names else "phases: in the scope names them"
+        raise UsageError(f"the scope has no such phase: {request.phase}", hint=known)
+
+
 def _check_evidence(plan: Plan, directory: str) -> None:
     """The compiler keeps the usual place out of every grant; this looks at the place that was really chosen."""
     real = os.path.realpath(directory)
-    for grant in plan.files:
+    for grant in widest(plan).files:
         if (
             "write" in grant.access
             and not grant.path.startswith("$TMPDIR")

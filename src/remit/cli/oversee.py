@@ -67,6 +67,7 @@ def oversee(
                 "environment": environment,
                 "directory": os.getcwd(),
                 "new_session": False,
+                "phase": request.phase,
             }
         )
     else:

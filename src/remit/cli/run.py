@@ -55,6 +55,7 @@ class Options(Data):
     evidence: str | None = None
     label: tuple[str, ...] = ()
     accept_gap: tuple[str, ...] = ()
+    phase: str | None = None
     observe: bool = False
     report: str | None = None
     fail_on: str = "never"
@@ -62,6 +63,7 @@ class Options(Data):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_session_arguments(parser)
+    parser.add_argument("--phase", metavar="NAME", help="the scope's phase that the command is started in")
     parser.add_argument(
         "--observe",
         action="store_true",
@@ -138,6 +140,7 @@ def run_command(options: Options) -> int:
             environment=os.environ,
             labels=labels,
             accept_gaps=options.accept_gap,
+            phase=options.phase,
         )
         launched = launch(request, begun)
     except BaseException as problem:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from remit.report.timeline import Denial, StepLine, Timeline, build_timeline, rfc3339
+from remit.report.timeline import Denial, PhaseLine, StepLine, Timeline, build_timeline, rfc3339
 
 SCHEMA_VERSION = 1
 
@@ -23,6 +23,7 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         ],
         "walls": [_wall(wall, timeline) for wall in header.get("walls", ())],
         "gaps": _gaps(timeline),
+        "phases": [_phase(phase) for phase in timeline.phases],
         "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "observed": [_denial(act) for act in timeline.observed.values()],
@@ -105,6 +106,16 @@ def _state(step: StepLine, timeline: Timeline) -> str:
     for finding in timeline.findings.values():
         suspected |= {finding["step"], *finding["candidates"]}
     return "unknown" if step.lost or step.id in suspected else "in-scope"
+
+
+def _phase(phase: PhaseLine) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "began": rfc3339(phase.began),
+        "ended": rfc3339(phase.ended) if phase.ended is not None else None,
+        "survivors": phase.survivors,
+        "left_running": phase.left_running,
+    }
 
 
 def _step(step: StepLine, state: str) -> dict[str, Any]:

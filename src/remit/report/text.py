@@ -25,6 +25,7 @@ def render_text(report: Item) -> str:
         *(
             _verdict,
             _findings,
+            _phases,
             _steps,
             _denials,
             _observed,
@@ -48,6 +49,8 @@ def _head(session: Item) -> Iterator[str]:
     yield f"session   {session['id']}  ({session['tier']} tier, sight {session['sight']})"
     if session["arguments"]:
         yield f"command   {one_line(' '.join(session['arguments']))}"
+    if session["labels"]:
+        yield f"labels    {' '.join(f'{name}={value}' for name, value in session['labels'].items())}"
     until = session["ended"] or ("now: it is still running" if session["running"] else "unknown")
     yield f"time      {session['began']} to {until}"
     if not session["closed"] and not session["running"]:
@@ -124,6 +127,19 @@ def _findings(report: Item) -> Iterator[str]:
         yield from _indented(f"would be refuted by: {origin['refuted_by']}", 6)
         clause = f"; clause {item['clause']}" if item["clause"] else ""
         yield f"      records {', '.join(map(str, item['events']))}{clause}; {', '.join(item['techniques'])}"
+
+
+def _phases(report: Item) -> Iterator[str]:
+    if report["phases"]:
+        yield "PHASE BY PHASE"
+    for phase in report["phases"]:
+        steps = sum(step["phase"] == phase["name"] for step in report["steps"])
+        yield f"  {phase['name']}  from {phase['began']} to {phase['ended'] or 'now'}, {steps} step(s)"
+        names = ", ".join(_program(process) for process in phase["left_running"][:LONGEST_LIST])
+        if names:
+            done = "left running, and ended" if phase["survivors"] == "end" else "left running"
+            hidden = len(phase["left_running"]) - LONGEST_LIST
+            yield f"      {done}: {names}" + (f" and {hidden} more" if hidden > 0 else "")
 
 
 def _steps(report: Item) -> Iterator[str]:

@@ -51,6 +51,17 @@ class StepLine:
 
 
 @dataclass(slots=True)
+class PhaseLine:
+    """One stretch of the session in a phase, and what it left running. survivors: whether that was kept or ended."""
+
+    name: str
+    began: int
+    ended: int | None = None
+    survivors: str | None = None
+    left_running: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class Denial:
     """A refused act; the same act again only counts."""
 
@@ -74,6 +85,7 @@ class Timeline:
     header: dict[str, Any]
     attempts: tuple[AttemptResult, ...] = ()
     steps: dict[str, StepLine] = field(default_factory=dict)
+    phases: list[PhaseLine] = field(default_factory=list)
     denials: dict[tuple[object, ...], Denial] = field(default_factory=dict)
     observed: dict[tuple[object, ...], Denial] = field(default_factory=dict)  # let through, only to be observed
     findings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -123,8 +135,12 @@ def _read(timeline: Timeline, attributor: Attributor, record: dict[str, Any]) ->
     elif kind == "persistence":
         timeline.left_behind += record["left"]
         timeline.left_unseen += int(record.get("trees_not_looked_at") or 0)
+    elif kind == "phase":
+        _phase(timeline, attributor, record)
     elif kind == "end":
         timeline.end = record
+        if timeline.phases and timeline.phases[-1].ended is None:
+            timeline.phases[-1].ended = record["time"]
     elif kind == "unsigned":
         timeline.unsigned = record["reason"]
     event = decode(record)
@@ -178,6 +194,15 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             _deny(timeline.denials, "d", attributor, event, attribution)
         elif not isinstance(event, Flow) and event.observed:
             _deny(timeline.observed, "o", attributor, event, attribution)
+
+
+def _phase(timeline: Timeline, attributor: Attributor, record: dict[str, Any]) -> None:
+    if record["mark"] == "begin":
+        timeline.phases.append(PhaseLine(record["phase"], record["time"]))
+    elif timeline.phases:
+        phase = timeline.phases[-1]
+        phase.ended, phase.survivors = record["time"], record["survivors"]
+        phase.left_running = [_named(attributor, process) for process in record["left_running"]]
 
 
 def _deny(

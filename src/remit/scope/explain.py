@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from remit.errors import one_line
-from remit.plan import AddressGrant, Plan
+from remit.plan import AddressGrant, Phase, Plan
 from remit.scope.presets import PRESETS
 from remit.scope.values import duration_in_words, size_in_words
 
@@ -58,6 +58,8 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section("It may send to over UDP", _addresses(plan.udp), nothing="nobody  (network.udp)")
     lines += _section("It may listen on", _addresses(plan.listen), nothing="nothing  (network.listen)")
     lines += _section("It may use these sockets of others", (f"{path}  (network.unix)" for path in plan.unix))
+    for phase in plan.phases:
+        lines += _section(f"In the phase {phase.name} besides", _phase(phase), nothing="nothing")
     lines += _section("It has a model", _model(plan))
     lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])
     lines += _section("It has these budgets", _limits(plan), nothing="none")
@@ -71,6 +73,16 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     lines += _section(f"Walls on this host ({host})", _walls(plan))
     lines += _section("Gaps on this host", _gaps(plan), nothing="none")
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _phase(phase: Phase) -> Iterator[str]:
+    for grant in phase.files:
+        what = "change" if "write" in grant.access else "run" if "execute" in grant.access else "only read"
+        yield f"{what} {grant.path}  ({grant.clause})"
+    for do, grants in (("connect to", phase.connect), ("send over UDP to", phase.udp), ("listen on", phase.listen)):
+        yield from (f"{do} {address}" for address in _addresses(grants))
+    yield from (f"use the socket {path}  (phases.{phase.name}.network.unix)" for path in phase.unix)
+    yield f"what is left of it when it ends: {'is ended' if phase.survivors == 'end' else 'runs on'}"
 
 
 def _section(title: str, lines: Iterable[str], *, nothing: str | None = None) -> Iterator[str]:

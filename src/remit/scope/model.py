@@ -133,6 +133,12 @@ def _known_gap(value: str) -> str:
     return value
 
 
+def _phase_name(value: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", value):
+        raise _problem("not the name of a phase", "write small letters, digits and hyphens, such as setup")
+    return value
+
+
 def _environment_name(value: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,127}", value):
         raise _problem("not the name of an environment variable", "write each name in full; patterns are not supported")
@@ -151,6 +157,7 @@ Duration = Annotated[float, _DURATION_PARSER, _DURATION_SCHEMA]
 Ports = Annotated[tuple[int, int], _PORTS_PARSER, _PORTS_SCHEMA]
 Cidr = Annotated[str, _CIDR_PARSER, _CIDR_SCHEMA]
 PathText = Annotated[str, Field(max_length=4096), AfterValidator(_path_text)]
+PhaseName = Annotated[str, AfterValidator(_phase_name)]
 EnvironmentName = Annotated[str, AfterValidator(_environment_name)]
 EnvironmentValue = Annotated[str, Field(max_length=65536), AfterValidator(_environment_value)]
 GapName = Annotated[str, AfterValidator(_known_gap), WithJsonSchema({"type": "string", "enum": list(WALL_NAMES)})]
@@ -256,6 +263,25 @@ class Model(_Strict):
     )
 
 
+class PhaseFiles(_Strict):
+    """What may be written, read and executed besides what the scope grants."""
+
+    write: list[PathText] = []
+    read: list[PathText] = []
+    execute: list[PathText] = []
+
+
+class Phase(_Strict):
+    """A stretch of a session: what its processes may do besides what the scope grants to all."""
+
+    files: PhaseFiles = PhaseFiles()
+    network: Network = Network()
+    devices: Devices = Devices()
+    survivors: Literal["keep", "end"] = Field(
+        default="keep", description="what happens to processes of the phase that are left when it ends"
+    )
+
+
 class Scope(_Strict):
     """The declared, approved reach of one task."""
 
@@ -276,6 +302,9 @@ class Scope(_Strict):
     compute: Compute = Compute()
     environment: Environment = Environment.model_validate({})
     model: Model | None = None
+    phases: dict[PhaseName, Phase] = Field(
+        default={}, max_length=16, description="stretches of a session with grants of their own, by name"
+    )
     nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )

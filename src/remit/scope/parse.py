@@ -14,9 +14,6 @@ from remit.errors import ScopeError, one_line
 from remit.scope import model
 from remit.scope.document import Path, Source, plain_value, read_document
 
-# Keys of the language that no wall of this version enforces; silence about them would be a lie.
-LATER_KEYS = ("phases",)
-
 
 @dataclass(frozen=True, slots=True)
 class ParsedScope:
@@ -84,10 +81,6 @@ def _in_file(location: tuple[int | str, ...], value: object) -> Path:
 
 def _unknown_key(path: Path, source: Source) -> ScopeError:
     key, parent = str(path[-1]), path[:-1]
-    if not parent and key in LATER_KEYS:
-        return source.error(
-            path, f"not supported yet: {key}", hint="leave the key out; this version would not enforce it", at_key=True
-        )
     known = list(_keys_at(parent))
     place = f" in {clause(parent)}" if parent else ""
     return source.error(path, f"unknown key{place}: {one_line(key)}", hint=_nearest(key, known), at_key=True)

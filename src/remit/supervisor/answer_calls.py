@@ -38,6 +38,9 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
     if flags & CLONE_PARENT:
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _CALL_CLAUSE)
+    if desk.is_over(process):
+        clause = f"phases.{process.phase}.survivors"
+        return record_refusal(desk, "privilege", process, name, question, errno.EAGAIN, clause, wall="processes")
     at_most, capacity = desk.plan.limits.processes, desk.processes.capacity
     if desk.processes.expected() >= min(capacity, at_most or capacity):
         desk.processes.settle(process)

@@ -72,7 +72,7 @@ class Changes:
         changed = [path] if operation == "truncate" else [_directory(path)]
         if source is not None:
             changed.append(_directory(source) if operation == "rename" else source)
-        clauses = [granted(self._desk, place, "write") for place in changed]
+        clauses = [granted(self._desk, process, place, "write") for place in changed]
         mask = next((found for place in (*changed, path) if (found := masked(self._desk, place, "write"))), None)
         if mask is not None:
             error = errno.EROFS if mask == "files.protect" else errno.EACCES

@@ -165,9 +165,10 @@ def _follow(pid: int, holder: int, target: str, follow: bool, links: int) -> Pla
         os.close(root)
 
 
-def granted(desk: Desk, path: str, access: str) -> str | None:
-    """The clause that grants `access` on `path`, or None; a mask takes back what a grant gives."""
-    return None if masked(desk, path, access) is not None else desk.files.clause(path, access)
+def granted(desk: Desk, process: Process | None, path: str, access: str) -> str | None:
+    """The clause that grants a process, or every process, `access` on `path`, or None; a mask takes back what a grant
+    gives."""
+    return None if masked(desk, path, access) is not None else desk.grants(process).files.clause(path, access)
 
 
 def looks_into_outsider(desk: Desk, path: str) -> bool:
@@ -267,7 +268,7 @@ def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: 
     makes = bool(flags & os.O_CREAT)
     if (place.error == errno.ENOENT and not (makes and place.room)) or (place.error == errno.EACCES and not makes):
         return  # nothing there to write to: a search, not an act
-    routine = granted(desk, place.path, "write") is None and is_routine(process.pid, place.path)
+    routine = granted(desk, process, place.path, "write") is None and is_routine(process.pid, place.path)
     more = {"routine": True} if routine else {}
     if place.error == errno.ENOENT:
         more["new"] = True
@@ -282,7 +283,7 @@ def _record_device(desk: Desk, process: Process, asked: str, place: Place, flags
 def _record(
     desk: Desk, kind: str, process: Process, asked: str, place: Place, flags: int, error: int, **more: Any
 ) -> None:
-    clause = granted(desk, place.path, "write")
+    clause = granted(desk, process, place.path, "write")
     mask = masked(desk, place.path, "write")
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
     lacking = mask or ("devices.gpu" if kind == "device" else "files.write")

@@ -138,7 +138,7 @@ class Metadata:
     def _judge(self, process: Process, question: Question, change: str, path: str) -> Fail | None:
         if not self._is_valid(question):
             return Fail(errno.ESRCH)  # the caller died, and what was read may have been another's
-        grant = granted(self._desk, path, "write")
+        grant = granted(self._desk, process, path, "write")
         if grant is not None and not (change != "utime" and grant.startswith("use:") and self._is_shared_device(path)):
             return None
         clause = masked(self._desk, path, "write") or "files.write"

@@ -17,7 +17,7 @@ from remit.kernel import proc, tcp_table
 from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
-from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
+from remit.supervisor.addresses import SOCKADDR_MAX, Address, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answer_sends import SendAnswers
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, Return
@@ -49,10 +49,7 @@ class NetworkAnswers:
         self._respond = respond
         self._made = made
         self._own_ports = OwnPorts(desk.processes, made)
-        self._connect = GrantTable(desk.plan.connect)
-        self._listen = GrantTable(desk.plan.listen)
-        self._datagrams = GrantTable(desk.plan.udp)
-        self._may_be_udp = bool(desk.plan.udp) and made is None
+        self._may_be_udp = desk.udp and made is None
         self._sends = sends
         self.connections = Connections(made)
 
@@ -93,7 +90,7 @@ class NetworkAnswers:
             with self._kind(process, question) as (taken, datagrams):
                 if datagrams:
                     return self._point_datagrams(taken, process, question, address, raw)
-                grant = self._connect.covering(address)
+                grant = desk.grants(process).connect.covering(address)
                 if grant is None:
                     return self._uncovered("connect", process, question, address, raw, "network.connect", taken)
                 if grant.own and not desk.plan.observe:
@@ -113,7 +110,7 @@ class NetworkAnswers:
                 if datagrams and address.port == 0:
                     # Some port to be answered on, as a send without bind gets by itself.
                     return self._delegate("bind", process, question, address, raw, "network.udp", taken=taken)
-                grant = None if datagrams else self._listen.covering(address)
+                grant = None if datagrams else desk.grants(process).listen.covering(address)
                 if datagrams:
                     return self._refuse("bind", process, address, "network.udp", operation="bind")
                 if grant is None:
@@ -141,7 +138,7 @@ class NetworkAnswers:
             close_promptly(taken)
             raise
         if not unix:
-            grant = self._listen.covering(address) if address.port else None
+            grant = desk.grants(process).listen.covering(address) if address.port else None
             if grant is None and not desk.plan.observe:
                 close_promptly(taken)
                 return self._refuse("bind", process, address, "network.listen", operation="listen")
@@ -178,7 +175,7 @@ class NetworkAnswers:
         self, taken: Taken, process: Process, question: Question, address: Address, raw: bytes
     ) -> Answer:
         """connect on UDP sends nothing; it says whom sends without an address go to."""
-        grant = self._datagrams.covering(address) if address.port else None
+        grant = self._desk.grants(process).udp.covering(address) if address.port else None
         if grant is None:
             self._sends.note(process, "connect", address, errno.EACCES, "network.udp")
             return Fail(errno.EACCES)
@@ -250,7 +247,7 @@ class NetworkAnswers:
                 if operation == "bind":
                     request["umask"] = proc.file_mode_mask(question.pid)
                 else:
-                    request["granted"] = list(self._desk.plan.unix)
+                    request["granted"] = list(self._desk.grants(process).unix)
                     if self._desk.plan.observe:
                         request["withheld"] = list(self._desk.plan.outside)
         except OSError:
@@ -289,8 +286,8 @@ class NetworkAnswers:
             if outcome.get("refused"):
                 wall = "unix-sockets" if address.family == "unix" else "addresses"
             else:
-                wall = self._landlock_wall(kind, question, address, error)
-            if observed or outcome.get("uncovered") or self._binds_elsewhere(kind, question, address, error):
+                wall = self._landlock_wall(process, kind, question, address, error)
+            if observed or outcome.get("uncovered") or self._binds_elsewhere(process, kind, question, address, error):
                 more["observed"] = True
             if address.family != "unspecified":
                 self._record(kind, process, address, error, bool(wall), wall, clause, **more)
@@ -333,13 +330,13 @@ class NetworkAnswers:
             elif error in (_EINPROGRESS, errno.EALREADY):
                 sockets.connecting(made, place)
 
-    def _binds_elsewhere(self, kind: str, question: Question, address: Address, error: int) -> bool:
+    def _binds_elsewhere(self, process: Process, kind: str, question: Question, address: Address, error: int) -> bool:
         """Whether a socket was made, while observing, where no grant lets a file be made."""
         if not self._desk.plan.observe or kind != "bind" or address.path is None or error:
             return False
-        return granted(self._desk, resolve(question.pid, _AT_FDCWD, address.path)[0], "write") is None
+        return granted(self._desk, process, resolve(question.pid, _AT_FDCWD, address.path)[0], "write") is None
 
-    def _landlock_wall(self, kind: str, question: Question, address: Address, error: int) -> str:
+    def _landlock_wall(self, process: Process, kind: str, question: Question, address: Address, error: int) -> str:
         """Which of Landlock's walls gave the deputy this errno for a unix socket, or "" when none did."""
         if address.family != "unix":
             return ""
@@ -348,7 +345,7 @@ class NetworkAnswers:
         if error != errno.EACCES or address.path is None:
             return ""
         place, _ = resolve(question.pid, _AT_FDCWD, address.path)
-        return "files" if granted(self._desk, place, "write") is None else ""
+        return "files" if granted(self._desk, process, place, "write") is None else ""
 
     def _refuse(self, kind: str, process: Process, address: Address, clause: str, **more: Any) -> Fail:
         self._record(kind, process, address, errno.EACCES, True, "addresses", clause, **more)

@@ -77,7 +77,7 @@ class Reads:
             return
         # What plain permissions hide is named as it was asked for.
         found = os.path.normpath(place.path) if place.error else place.path
-        clause = granted(self._desk, found, "read")
+        clause = granted(self._desk, process, found, "read")
         if looks_into_outsider(self._desk, found):
             self._record(process, asked, found, flags, outsider_refused())
         elif clause is None:
@@ -98,9 +98,16 @@ class Reads:
         asked, plan = opened.path, self._desk.plan
         if plan.observe or opened.how or "/.." in asked or not asked.startswith("/") or found.startswith(NAMELESS):
             return
-        if not (granted(self._desk, found, "read") or "").startswith("use:") or _is_procs(asked) or _is_procs(found):
+        if (
+            not (granted(self._desk, None, found, "read") or "").startswith("use:")
+            or _is_procs(asked)
+            or _is_procs(found)
+        ):
             return
-        if any(self._desk.files.clause(path, "write") or self._is_secret(path) for path in (asked, found)):
+        if any(
+            any(grants.files.clause(path, "write") for grants in self._desk.by_phase.values()) or self._is_secret(path)
+            for path in (asked, found)
+        ):
             return
         if len(self._quiet) >= _QUIET_MAX:
             self._quiet.clear()

@@ -19,7 +19,7 @@ from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.plain import Data
 from remit.protocol import Message
-from remit.supervisor.addresses import SOCKADDR_MAX, Address, GrantTable, decode
+from remit.supervisor.addresses import SOCKADDR_MAX, Address, decode
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed, record_refusal
 from remit.supervisor.deputies import DeputyClient
 from remit.supervisor.made_sockets import MadeSockets
@@ -67,7 +67,6 @@ class SendAnswers:
         self._respond = respond
         self._is_valid = is_valid
         self._made = made
-        self._granted = GrantTable(desk.plan.udp)
         self._noted: set[tuple[str, int, str, int]] = set()
 
     def send(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
@@ -75,7 +74,7 @@ class SendAnswers:
         flags = question.arguments[2 if name == "sendmsg" else 3] & _LOW
         if flags & _MSG_FASTOPEN:
             return record_refusal(desk, "flow", process, "send", question, errno.EACCES, "network.connect")
-        if not desk.plan.udp or self._made is not None:
+        if not desk.udp or self._made is not None:
             return self._without_datagrams(process, question)
         taken = take(process, question, self._made)
         try:
@@ -124,7 +123,11 @@ class SendAnswers:
         if kind != socket.SOCK_DGRAM:
             return None
         address = decode(message.address)
-        grant = self._granted.covering(address) if address.family in ("inet", "inet6") and address.port else None
+        grant = (
+            self._desk.grants(process).udp.covering(address)
+            if address.family in ("inet", "inet6") and address.port
+            else None
+        )
         if grant is None:
             self.note(process, "send", address, errno.EACCES, "network.udp")
             return Fail(errno.EACCES)

@@ -63,11 +63,11 @@ class SocketAnswers:
         allowed = _ALLOWED_SOCKETS[name]
         if name == "socket" and self._made is not None:
             allowed = allowed | _MADE_HERE
-        elif name == "socket" and desk.plan.udp:
+        elif name == "socket" and desk.udp:
             allowed = allowed | _DATAGRAMS
         if wanted in allowed:
             return self._make(desk, process, question, (family, kind, protocol)) if name == "socket" else Proceed()
-        granted = self._made is not None and desk.plan.udp and wanted in _DATAGRAMS
+        granted = self._made is not None and desk.udp and wanted in _DATAGRAMS
         clause = "sockets-not-taken: no datagrams here, granted or not" if granted else "network"
         return _refuse(desk, process, wanted, errno.EACCES, clause)
 

@@ -69,7 +69,7 @@ def without_truncating(answer: Handler) -> Handler:
         if not flags & os.O_TRUNC or flags & _ACCESS_MODE in (os.O_WRONLY, os.O_RDWR):
             return answer(desk, process, question, name)
         opened = asked_open(question, name)
-        if granted(desk, locate(question.pid, opened.directory, opened.path, flags).path, "write"):
+        if granted(desk, process, locate(question.pid, opened.directory, opened.path, flags).path, "write"):
             return record_refusal(desk, "privilege", process, name, question, errno.EACCES, _CLAUSE, wall="files")
         answer(desk, process, question, name)  # which records what no grant covers
         return Fail(errno.EACCES)
@@ -78,7 +78,7 @@ def without_truncating(answer: Handler) -> Handler:
 
 
 def _record_refusal(desk: Desk, process: Process, path: str, error: int) -> None:
-    if granted(desk, path, "write"):
+    if granted(desk, process, path, "write"):
         return  # by plain permissions
     mask = masked(desk, path, "write")
     desk.record(

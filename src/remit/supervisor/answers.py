@@ -8,7 +8,7 @@ from typing import Any
 from remit.kernel.seccomp import Question
 from remit.plain import Data
 from remit.plan import Plan
-from remit.supervisor.paths import PathTable
+from remit.supervisor.phases import Grants
 from remit.supervisor.processes import Process, ProcessTable
 
 
@@ -42,7 +42,13 @@ class Desk(Data):
     temporary_directory: str
     processes: ProcessTable
     record: Callable[..., Any]
-    files: PathTable
+    by_phase: dict[str | None, Grants]
+    udp: bool  # whether any process of the session may send datagrams
+    is_over: Callable[[Process], bool]  # whether a process belongs to a phase whose processes are ended
+
+    def grants(self, process: Process | None) -> Grants:
+        """What a process may; for None what all may."""
+        return self.by_phase[process.phase if process else None]
 
 
 def record_refusal(

@@ -212,15 +212,17 @@ class ExecStops:
             directory,
             confirmed,
             errno.EACCES if clause else 0,
-            clause or granted(self._desk, image, "execute") or "",
-            observed=None if clause else self._uncovered(image, asked),
+            clause or granted(self._desk, process, image, "execute") or "",
+            observed=None if clause else self._uncovered(process, image, asked),
         )
 
-    def _uncovered(self, image: str, asked: str) -> str | None:
+    def _uncovered(self, process: Process, image: str, asked: str) -> str | None:
         """What no grant lets run, while observing: the script that was asked for, or the image."""
         if not self._desk.plan.observe:
             return None
-        return next((path for path in (asked, image) if path and granted(self._desk, path, "execute") is None), None)
+        return next(
+            (path for path in (asked, image) if path and granted(self._desk, process, path, "execute") is None), None
+        )
 
     def _failed(self, pending: _Pending) -> None:
         """The call returned an error. Searches for a program are not recorded; refusals are.
@@ -232,7 +234,7 @@ class ExecStops:
             path, found = resolve(pending.thread, pending.directory, asked)
         except OSError:
             return  # the path was not readable, which is why the call failed
-        if not found or granted(self._desk, path, "execute") is not None or self._desk.plan.observe:
+        if not found or granted(self._desk, pending.process, path, "execute") is not None or self._desk.plan.observe:
             return
         self._record(pending.process, path, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
 

@@ -20,7 +20,7 @@ from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import closing, pidfd
 from remit.plain import Data
-from remit.plan import Plan
+from remit.plan import Plan, widest
 from remit.protocol import Message
 from remit.supervisor.answers import Desk
 from remit.supervisor.children import Children
@@ -34,8 +34,8 @@ from remit.supervisor.losses import Losses
 from remit.supervisor.made_sockets import MadeSockets
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.notary_pipe import NotaryPipe
-from remit.supervisor.paths import PathTable
 from remit.supervisor.persistence import Persistence
+from remit.supervisor.phases import Phases, tables
 from remit.supervisor.processes import Process, ProcessTable, Spawned
 from remit.supervisor.proof import Proof, describe
 from remit.supervisor.questions import Questions
@@ -88,7 +88,7 @@ class Supervisor:
         self._seen = Seen()
         self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
-        self._persistence = Persistence(plan, os.path.expanduser("~"))
+        self._persistence = Persistence(widest(plan), os.path.expanduser("~"))
         self._build(plan, temporary_directory)
 
     def _build(self, plan: Plan, temporary_directory: str) -> None:
@@ -100,8 +100,9 @@ class Supervisor:
         # By pidfd: either may die early, and its number become another's.
         self._insiders = [pidfd.open_process(pid) for pid in (boundary.zygote, boundary.deputy)]
         self.masks = MaskWatch(plan.masks, temporary_directory, boundary, self.record)
-        files = PathTable(plan.files, temporary_directory)
-        desk = Desk(plan, temporary_directory, self.processes, self.record, files)
+        self.phases = Phases(plan, self.processes, self.record, lambda seconds: self._responder.wait(seconds))
+        grants, udp = tables(plan, temporary_directory), bool(widest(plan).udp)
+        desk = Desk(plan, temporary_directory, self.processes, self.record, grants, udp, self.phases.is_over)
         self._questions = Questions(boundary.listener, desk, self._flooded)
         self._deputy = DeputyClient(boundary.deputy_channel, boundary.deputy)
         self._made = MadeSockets(self._selector, self._present)
@@ -123,7 +124,7 @@ class Supervisor:
             self._present,
             observe=plan.observe,
         )
-        self.steps = Steps(self.record, self.processes)
+        self.steps = Steps(self.record, self.processes, self.phases)
         self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
             self._selector,
@@ -190,7 +191,8 @@ class Supervisor:
         self.requests.adopt(role, peer)
 
     def start_command(self, message: Message) -> None:
-        """Start the program whose end is the session's end."""
+        """Start the program whose end is the session's end, in the phase that it names."""
+        self.phases.enter(message["phase"], set())
         self._root = self.requests.spawn(message, (), None)
 
     def watch_launcher(self, descriptor: int, ready: Any) -> None:

@@ -27,7 +27,7 @@ class Process:
 
     __slots__ = (
         *("allowance", "asked", "cpu", "exit_status", "identity"),
-        *("pending_forks", "pid", "pidfd", "start", "unconfirmed"),
+        *("pending_forks", "phase", "pid", "pidfd", "start", "unconfirmed"),
     )
 
     def __init__(self, pid: int, start: int, descriptor: int, allowance: Allowance) -> None:
@@ -37,6 +37,7 @@ class Process:
         self.pidfd = descriptor
         self.allowance = allowance  # of questions; shared with all that descend from the same program
         self.pending_forks = 0
+        self.phase: str | None = None  # that it was started in; None for none, and where it is not known
         self.asked: Spawned | None = None  # what the zygote was asked to run here, until it has been seen running
         self.unconfirmed = False  # it has run a program that nobody has read yet
         self.exit_status: int | None = None
@@ -52,6 +53,7 @@ class Spawned(Data):
     directory: str
     search_path: str  # its PATH
     signals: list[int]  # sent to it before it was met
+    phase: str | None
 
 
 Record = Callable[..., Any]
@@ -308,6 +310,7 @@ class ProcessTable:
     def _add_spawned(self, pid: int, start: int, descriptor: int, spawn: Spawned | None) -> Process:
         process = self._register(pid, start, descriptor, Allowance(time.monotonic()))
         process.asked = spawn
+        process.phase = spawn.phase if spawn else None
         self._record(
             "fork",
             process=process.identity,
@@ -324,6 +327,7 @@ class ProcessTable:
 
     def _add(self, pid: int, start: int, descriptor: int, parent: Process | None, via: str) -> Process:
         process = self._register(pid, start, descriptor, parent.allowance if parent else self._common)
+        process.phase = parent.phase if parent else None
         candidates: list[str] = []
         if parent is None:
             candidates = [p.identity for p in self._by_pid.values() if p.pending_forks] + list(self._lost_parents)

@@ -15,7 +15,7 @@ from typing import Any
 from remit.attempts.attempt import OPEN, Attempt, Outside, Result
 from remit.boundary.launch import Boundary
 from remit.errors import BoundaryError
-from remit.plan import Plan
+from remit.plan import Plan, widest
 from remit.protocol import Message
 from remit.supervisor.processes import ProcessTable
 
@@ -118,4 +118,6 @@ def failures(results: list[Result]) -> list[str]:
 
 def _closed_port(plan: Plan) -> int:
     """A port that no grant names, or 0."""
-    return next((port for port in _CANDIDATES if not any(g.first_port <= port <= g.last_port for g in plan.connect)), 0)
+    return next(
+        (port for port in _CANDIDATES if not any(g.first_port <= port <= g.last_port for g in widest(plan).connect)), 0
+    )

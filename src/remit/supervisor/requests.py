@@ -28,8 +28,10 @@ class Spawn:
         directory: str,
         search_path: str,
         owner: Connection | None,
+        phase: str | None,
     ) -> None:
         self.number = number
+        self.phase = phase
         self.step = step
         self.source = source
         self.arguments = arguments
@@ -151,8 +153,10 @@ class Requests:
         environment = dict(self.environment if message["environment"] is None else message["environment"])
         directory = str(message["directory"])
         self._last += 1
+        phase = message.get("phase") if step is None else self._steps.phase_of(step)
+        search_path = environment.get("PATH", os.defpath)
         self.spawns[self._last] = Spawn(
-            self._last, step, self._source(owner), arguments, directory, environment.get("PATH", os.defpath), owner
+            self._last, step, self._source(owner), arguments, directory, search_path, owner, phase
         )
         self.spawns[self._last].leads = bool(message["new_session"])
         request = {
@@ -160,6 +164,7 @@ class Requests:
             "arguments": arguments,
             "environment": environment,
             "directory": directory,
+            "phase": phase,
             "new_session": bool(message["new_session"]),
             "descriptors": len(descriptors),
         }
@@ -185,7 +190,8 @@ class Requests:
         spawn = self.by_pid.get(pid)
         if spawn is None:
             return None
-        return Spawned(spawn.step, spawn.source, spawn.arguments, spawn.directory, spawn.search_path, spawn.signals)
+        said = (spawn.arguments, spawn.directory, spawn.search_path, spawn.signals)
+        return Spawned(spawn.step, spawn.source, *said, spawn.phase)
 
     def send_signal(self, number: int, signal_number: int, *, group: bool = False) -> bool:
         """Signal a program that was started, or the `group` that it leads. Before its first question it still has the

@@ -64,7 +64,7 @@ class Responder:
             if not new and (self._settled(present) or time.monotonic() > deadline):
                 self._stopped = present
                 return len(reached)
-            self._wait(0.005)
+            self.wait(0.005)
 
     def resume(self) -> int:
         """Let every process that was stopped go on; the caller answers again."""
@@ -82,18 +82,19 @@ class Responder:
                 return count, present
             for pid in present:
                 _signal(pid, signal.SIGKILL)
-            self._wait(0.02)
+            self.wait(0.02)
 
     def wait_for_children(self) -> None:
         """Reap until no child is left, for a bounded time."""
         deadline = time.monotonic() + _REAP_SECONDS
         while proc.children(os.getpid()) and time.monotonic() < deadline:
-            self._wait(0.01)
+            self.wait(0.01)
 
     def _settled(self, present: set[int]) -> bool:
         return all(state in _STOPPED for pid in present for state in proc.thread_states(pid))
 
-    def _wait(self, seconds: float) -> None:
+    def wait(self, seconds: float) -> None:
+        """Until a child ends, and at most so long; reaps."""
         select.select([self._child_signal], [], [], seconds)
         self._reap()
 

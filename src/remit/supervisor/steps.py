@@ -8,6 +8,7 @@ from typing import Any
 from remit.errors import StepError
 from remit.protocol import Message
 from remit.supervisor.channels import held_channels, steering_channel
+from remit.supervisor.phases import Phases
 from remit.supervisor.processes import ProcessTable
 
 STEP_ID_MAX = 256
@@ -16,8 +17,9 @@ STEP_ID_MAX = 256
 class Steps:
     """Which steps are open. `controllers`: the processes outside, or the agent's own, that may steer a shell."""
 
-    def __init__(self, record: Callable[..., Any], processes: ProcessTable) -> None:
+    def __init__(self, record: Callable[..., Any], processes: ProcessTable, phases: Phases) -> None:
         self._record = record
+        self._phases = phases
         self._processes = processes
         self._open: dict[str, dict[str, Any]] = {}
         self._seen: set[str] = set()
@@ -25,7 +27,7 @@ class Steps:
         self._callers: set[str] = set()  # processes that were given tool calls, by identity
 
     def begin(self, request: Message, source: str) -> None:
-        """Open a step. Raises StepError when its id is empty, too long, or was used before."""
+        """Open a step. Raises StepError when its id is empty, too long, or was used before, or for its phase."""
         step = request.get("step")
         if not isinstance(step, str) or not 0 < len(step) <= STEP_ID_MAX:
             raise StepError(
@@ -33,14 +35,20 @@ class Steps:
             )
         if step in self._seen:
             raise StepError(f"step id was used before: {step}", hint="each step of a session has an id of its own")
+        caller = str(request["caller"]) if "caller" in request else None
+        if caller is None:
+            phase = request.get("phase")
+            self._phases.enter(phase, {common["phase"] for common in self._open.values()})
+        else:
+            phase = self._phases.of(caller)  # whoever is given a call runs it where itself is
         self._seen.add(step)
-        common = {"step": step, "tool": request.get("tool"), "phase": request.get("phase")}
+        common = {"step": step, "tool": request.get("tool"), "phase": phase}
         self._open[step] = common
         more: dict[str, Any] = {}
-        if "caller" in request:
+        if caller is not None:
             # Whoever is given a tool call runs it, and may speak to a shell that it keeps.
-            more["caller"] = str(request["caller"])
-            self._callers.add(more["caller"])
+            more["caller"] = caller
+            self._callers.add(caller)
         if "declared" in request:
             more["declared"] = request["declared"]
         self._record("step", mark="begin", **common, arguments=request.get("arguments"), source=source, **more)
@@ -86,6 +94,9 @@ class Steps:
 
     def in_force(self) -> tuple[str, ...]:
         return tuple(self._open)
+
+    def phase_of(self, step: str | None) -> str | None:
+        return self._open[step]["phase"] if step in self._open else None
 
     def is_open(self, step: str) -> bool:
         return step in self._open
