@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": ("remit.cli.run", "run a command inside its scope"),
     "exec": ("remit.cli.exec", "run a command inside a session that is already running, as one step"),
+    "gateway": ("remit.cli.gateway", "make the tool calls of a harness's model steps of a running session"),
     "stop": ("remit.cli.stop", "freeze a running session, or end it"),
     "resume": ("remit.cli.resume", "let a frozen session go on"),
     "report": ("remit.cli.report", "say what was tried, what held, and who did it"),

@@ -44,6 +44,10 @@ class Client:
             raise RemitError(f"lost the session: {problem}") from problem
         raise RemitError("the session hung up", hint="only the session's own user, from outside it, may steer it")
 
+    def hand_over(self) -> socket.socket:
+        """The connection, for whoever goes on with it."""
+        return self._socket
+
     def tell(self, message: Message) -> None:
         """Send a request whose answer nobody waits for."""
         self._last += 1

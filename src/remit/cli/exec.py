@@ -4,7 +4,8 @@ examples:
   remit exec --step call_7 --tool bash -- make test
   remit exec --session 20260101T120000-1a2b3c4d --step call_8 -- bash -c 'ls'
 
-The step begins when the command starts and ends with it, or with this process. Signals are passed on to the command,
+The step begins when the command starts and ends with it, or with this process; one that a gateway has begun (`remit
+gateway`) goes on until its result is sent. Signals are passed on to the command,
 SIGINT and SIGQUIT to its whole process group.
 
 exit status: the command's, and 128+n when signal n killed it; 2 when no such session runs, when it is frozen, or when
@@ -41,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     here = current_directory()
     client = Client(options.session)
     mark = {"do": "step", "step": options.step, "tool": options.tool, "phase": options.phase}
-    client.ask({**mark, "mark": "begin", "arguments": {"command": command}})
+    begun = client.ask({**mark, "mark": "begin", "join": True, "arguments": {"command": command}})
     spawn = client.ask(
         {
             "do": "spawn",
@@ -57,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     status = client.wait_for_end(spawn)
     if status is None:
         raise RemitError("the session ended before the command did", hint=f"remit report {name_of(client.evidence)}")
-    client.ask({**mark, "mark": "end"})
+    if begun is None:
+        client.ask({**mark, "mark": "end"})
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -33,18 +33,18 @@ _OOM_SCORE = "500"  # what it holds is what the agent sends: it goes before othe
 _NO_KEY = "remit-puts-the-key-in"
 
 
+MISSING = BoundaryError("what the model's gateway is made of is missing: aiohttp", hint="pip install 'remit[gateway]'")
+
+
 class ModelGateway:
     """A gateway to be: its address is known, and nobody listens to what is sent there yet."""
 
     def __init__(self, model: Model, environment: Mapping[str, str]) -> None:
         self._model = model
         self._environment = environment
-        self._credential = _credential(model, environment)
+        self._credential = credential_of(model, environment)
         if importlib.util.find_spec("aiohttp") is None:
-            raise BoundaryError(
-                "the scope has a model, and what its gateway is made of is missing: aiohttp",
-                hint="pip install 'remit[gateway]'",
-            )
+            raise MISSING
         self._listener = socket.create_server((_LOOPBACK, 0), backlog=128)
         self._port = int(self._listener.getsockname()[1])
         self._ours, self.channel = socket.socketpair()
@@ -52,9 +52,10 @@ class ModelGateway:
     def granted(self, plan: Plan) -> Plan:
         """The plan with the way to the gateway in it."""
         grant = AddressGrant(f"{_LOOPBACK}/32", self._port, self._port, _CLAUSE)
-        variables = {**plan.environment.set, **self._variables()}
-        keep = tuple(name for name in plan.environment.keep if name not in variables)
-        return plan._replace(connect=(*plan.connect, grant), environment=Environment(keep, variables))
+        found = variables(self._model, f"http://{_LOOPBACK}:{self._port}", self._credential)
+        values = {**plan.environment.set, **found}
+        keep = tuple(name for name in plan.environment.keep if name not in values)
+        return plan._replace(connect=(*plan.connect, grant), environment=Environment(keep, values))
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the process; it is told what to serve, and ends when `channel`, the other end of its own, is gone.
@@ -86,24 +87,23 @@ class ModelGateway:
         self._ours.close()
         return host
 
-    def _variables(self) -> dict[str, str]:
-        """What agents and libraries read their model's address from."""
-        base = f"http://{_LOOPBACK}:{self._port}"
-        if self._model.api == "anthropic":
-            variables = {"ANTHROPIC_BASE_URL": base}
-            key = "ANTHROPIC_API_KEY"
-        else:
-            variables = {"OPENAI_BASE_URL": f"{base}/v1", "OPENAI_API_BASE": f"{base}/v1"}
-            key = "OPENAI_API_KEY"
-        return variables if self._credential is None else {**variables, key: _NO_KEY}
+
+def variables(model: Model, base: str, credential: str | None) -> dict[str, str]:
+    """What agents and libraries read their model's address from."""
+    if model.api == "anthropic":
+        found, key = {"ANTHROPIC_BASE_URL": base}, "ANTHROPIC_API_KEY"
+    else:
+        found, key = {"OPENAI_BASE_URL": f"{base}/v1", "OPENAI_API_BASE": f"{base}/v1"}, "OPENAI_API_KEY"
+    return found if credential is None else {**found, key: _NO_KEY}
 
 
-def _credential(model: Model, environment: Mapping[str, str]) -> str | None:
+def credential_of(model: Model, environment: Mapping[str, str]) -> str | None:
+    """What the gateway puts in; None when the caller has a login of its own. Raises BoundaryError."""
     if model.credential == "agent":
         return None
     name = model.credential.removeprefix("env:")
     if not environment.get(name):
-        raise BoundaryError(f"the model's credential is not set: {name}", hint=f"export {name}=... before remit run")
+        raise BoundaryError(f"the model's credential is not set: {name}", hint=f"export {name}=...")
     return environment[name]
 
 

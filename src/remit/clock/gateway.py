@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -46,11 +47,13 @@ _BODIES = 8  # requests whose bodies are taken in at once
 
 
 class Settings(Data):
-    """What a gateway serves. `credential` is put into each request; None passes the agent's own login through."""
+    """What a gateway serves. `credential` is put into each request; None passes the agent's own login through.
+    `outside`: it serves a harness outside the session, and nobody inside."""
 
     api: str  # anthropic | openai
     upstream: str
     credential: str | None = None
+    outside: bool = False
 
 
 async def serve(listener: socket.socket, channel: socket.socket, settings: Settings) -> None:
@@ -106,7 +109,8 @@ class Gateway:
         asked = (request.method, path)
         strange = self._settings.credential is not None and query not in _QUERY
         if caller is None or asked not in known or strange:
-            reason = "who calls is no process of the session" if caller is None else "no call of the scope's model API"
+            stranger = "is inside the session" if self._settings.outside else "is no process of the session"
+            reason = f"who calls {stranger}" if caller is None else "no call of the scope's model API"
             await self._link.ask({"do": "refused", "caller": caller, "asked": list(asked), "reason": reason})
             return self._refusal(403 if caller is None else 404, f"{reason}: {' '.join(asked)}")
         language = known[asked]
@@ -180,10 +184,7 @@ class Gateway:
         if transport is None:
             return None
         if transport not in self._callers:
-            peer, here = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
-            if not peer or not here:
-                return None
-            found: str | None = await self._link.ask({"do": "whose", "peer": list(peer[:2]), "here": list(here[:2])})
+            found: str | None = await self._link.ask({"do": "whose", **_ends(transport)})
             if found is None:
                 return None
             self._callers[transport] = found
@@ -219,6 +220,15 @@ class Gateway:
         problem: dict[str, Any] = {"type": "remit_gateway", "message": f"remit: {message}"}
         content = {"error": problem} if self._settings.api == "openai" else {"type": "error", "error": problem}
         return web.Response(status=status, text=json.dumps(content), content_type="application/json")
+
+
+def _ends(transport: asyncio.Transport) -> dict[str, Any]:
+    """What the kernel says of a connection: its two addresses, or who connected to a unix socket (SO_PEERCRED)."""
+    end = transport.get_extra_info("socket")
+    if end.family == socket.AF_UNIX:
+        pid, user, _ = struct.unpack("=iII", end.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        return {"pid": pid, "user": user}
+    return {"peer": list(end.getpeername()[:2]), "here": list(end.getsockname()[:2])}
 
 
 def _results(language: str, body: bytes, coding: str) -> set[str] | None:

@@ -108,10 +108,10 @@ class Session:
 
     @contextlib.contextmanager
     def step(self, id: str, *, tool: str, arguments: Any = None, phase: str | None = None) -> Iterator[str]:
-        """Everything started inside is charged to this step. Raises StepError for an id that was used before."""
-        self._channel.ask(
-            {"do": "step", "mark": "begin", "step": id, "tool": tool, "arguments": arguments, "phase": phase}
-        )
+        """Everything started inside is charged to this step: a new one, or one that a gateway has begun (`remit
+        gateway`) and will end. Raises StepError for an id that was used before."""
+        mark = {"do": "step", "mark": "begin", "step": id, "tool": tool, "arguments": arguments, "phase": phase}
+        begun = self._channel.ask({**mark, "join": True})
         token = _current_step.set(id)
         try:
             yield id
@@ -119,7 +119,8 @@ class Session:
             _current_step.reset(token)
             # A step that the session's end cut short is closed by that end.
             with contextlib.suppress(SessionEnded):
-                self._channel.ask({"do": "step", "mark": "end", "step": id})
+                if begun is None:
+                    self._channel.ask({"do": "step", "mark": "end", "step": id})
 
     def popen(
         self,

@@ -13,13 +13,15 @@ from remit.clock.model_api import ToolCall
 from remit.digest import sha256
 from remit.protocol import Message
 
+OUTSIDE = "outside"
 _LONGEST_ID = 200
 _DEEPEST = 32
 _LONGEST_ARGUMENTS = 256 << 10  # as JSON; more is cut, and says so
 
 
 class Turns:
-    """The open calls of all conversations of one session. `caller` is the identity of the process that is served."""
+    """The open calls of all conversations of one session. `caller` is the identity of the process that is served;
+    OUTSIDE for a harness that is none of the session's."""
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], str] = {}  # caller and call -> step
@@ -32,7 +34,9 @@ class Turns:
             marks += self.brought(caller, {call.id})
             step = self._name(call.id)
             self._open[caller, call.id] = step
-            begin = {"do": "step", "mark": "begin", "step": step, "tool": call.tool[:_LONGEST_ID], "caller": caller}
+            begin = {"do": "step", "mark": "begin", "step": step, "tool": call.tool[:_LONGEST_ID]}
+            if caller != OUTSIDE:
+                begin["caller"] = caller
             arguments = _bounded(call.arguments)
             asked = declared(arguments)
             marks.append({**begin, "arguments": arguments, **({"declared": asked} if asked else {})})

@@ -21,7 +21,7 @@ _NO_COOKIE = b"\xff" * 8
 _HEADER = struct.Struct("=IHHII")  # struct nlmsghdr: length, type, flags, sequence, port
 _REQUEST = struct.Struct("=BBBxI")  # struct inet_diag_req_v2: family, protocol, what more, states; then the socket
 _SOCKET = struct.Struct("!HH16s16s4x8s")  # struct inet_diag_sockid: both ports, both addresses, interface, cookie
-_INODE_OFFSET = 68  # in struct inet_diag_msg
+_USER_OFFSET = 64  # in struct inet_diag_msg; the inode follows
 _ANSWER_SIZE = 72
 _ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
 # struct tcp_info: bytes_acked and bytes_received, stable since 4.1.
@@ -41,8 +41,9 @@ class Ends(Data):
 
 
 class Carried(Data):
-    """Bytes so far, and the inode of the socket, 0 when it is in no process any more."""
+    """Bytes so far, the user whose the socket is, and its inode, 0 when it is in no process any more."""
 
+    user: int
     inode: int
     received: int
     sent: int
@@ -69,9 +70,9 @@ def carried(ends: Ends) -> Carried | None:
         if error in (2, 0):  # ENOENT
             return None
         raise OSError(error, f"sock_diag: {os.strerror(error)}")
-    (inode,) = struct.unpack_from("=I", answer, _HEADER.size + _INODE_OFFSET)
+    user, inode = struct.unpack_from("=II", answer, _HEADER.size + _USER_OFFSET)
     sent, received = BYTES_ACKED.unpack_from(_information(answer[:length]), BYTES_ACKED_OFFSET)
-    return Carried(inode, received, sent)
+    return Carried(user, inode, received, sent)
 
 
 def _information(answer: bytes) -> bytes:

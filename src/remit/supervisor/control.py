@@ -67,7 +67,7 @@ class ControlSocket:
             return
         pid, user, _ = _CREDENTIALS.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size))
         insider = self._processes.owner(pid)
-        if user not in (0, os.getuid()) or insider is not None or _is_below_us(pid):
+        if not stands_outside(self._processes, pid, user):
             if insider is None and _has_left(peer):
                 peer.close()  # somebody looked whether we are there, and went before we could see who it was
                 return
@@ -84,6 +84,11 @@ class ControlSocket:
             peer.close()
             return
         Connection(self._selector, peer, priority=CONTROL_PRIORITY, received=self._received, lost=self._lost)
+
+
+def stands_outside(processes: ProcessTable, pid: int, user: int) -> bool:
+    """Whether it is this user's, or root's, and none of the session's processes nor of those that serve it."""
+    return user in (0, os.getuid()) and processes.owner(pid) is None and not _is_below_us(pid)
 
 
 def _has_left(peer: socket.socket) -> bool:

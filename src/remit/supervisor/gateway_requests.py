@@ -7,28 +7,39 @@ each one is: by the inode of the socket at its other end, which the kernel tells
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
 
 from remit.kernel import tcp_diag
 from remit.protocol import Message, ProtocolError
+from remit.supervisor.control import stands_outside
 from remit.supervisor.flows import Connections
+from remit.supervisor.processes import ProcessTable
+
+OUTSIDE = "outside"  # stands for a harness that is none of the session's processes
 
 
 class GatewayRequests:
     """Answers the gateway. `connections` are those that were made for the agent."""
 
-    def __init__(self, connections: Connections, record: Callable[..., Any]) -> None:
+    def __init__(self, connections: Connections, processes: ProcessTable, record: Callable[..., Any]) -> None:
         self._connections = connections
+        self._processes = processes
         self._record = record
 
-    def perform(self, message: Message) -> Any:
-        """Do what was asked. Raises ProtocolError on what a gateway may not ask."""
+    def perform(self, message: Message, *, outside: bool) -> Any:
+        """Do what was asked, by the gateway of a harness `outside` or by the agent's own. Raises ProtocolError on what
+        a gateway may not ask."""
         action = message.get("do")
+        if action == "whose" and "pid" in message:
+            known = outside and stands_outside(self._processes, int(message["pid"]), int(message["user"]))
+            return OUTSIDE if known else None
         if action == "whose":
             peer, here = (tuple(message[end]) for end in ("peer", "here"))
-            return self._whose((str(peer[0]), int(peer[1])), (str(here[0]), int(here[1])))
+            ends = (str(peer[0]), int(peer[1])), (str(here[0]), int(here[1]))
+            return self._outsider(*ends) if outside else self._whose(*ends)
         if action == "refused":
             caller, asked, reason = message.get("caller"), list(message["asked"]), str(message["reason"])
             act = {"operation": "model", "target": " ".join(map(str, asked)), "errno": errno.EACCES, "refused": True}
@@ -51,9 +62,20 @@ class GatewayRequests:
 
         Any address of loopback may have a port of the same number, so both ends are looked up whole.
         """
-        ends = tcp_diag.Ends(socket.AF_INET, socket.inet_aton(peer[0]), peer[1], socket.inet_aton(here[0]), here[1])
-        try:
-            found = tcp_diag.carried(ends)
-        except OSError:
-            return None
+        found = _carried(peer, here)
         return self._connections.maker(found.inode, here) if found is not None and found.inode else None
+
+    def _outsider(self, peer: tuple[str, int], here: tuple[str, int]) -> str | None:
+        """OUTSIDE for a connection of this user's that was not made for any process of the session."""
+        found = _carried(peer, here)
+        if found is None or not found.inode or found.user != os.getuid():
+            return None
+        return OUTSIDE if self._connections.maker(found.inode, here) is None else None
+
+
+def _carried(peer: tuple[str, int], here: tuple[str, int]) -> tcp_diag.Carried | None:
+    ends = tcp_diag.Ends(socket.AF_INET, socket.inet_aton(peer[0]), peer[1], socket.inet_aton(here[0]), here[1])
+    try:
+        return tcp_diag.carried(ends)
+    except OSError:
+        return None

@@ -134,7 +134,7 @@ class Supervisor:
             lost=lambda connection: self._end(Outcome(None, "remit", "the zygote died")),
             receiver=boundary.receiver,
         )
-        gateway = GatewayRequests(self._network.connections, self.record)
+        gateway = GatewayRequests(self._network.connections, self.processes, self.record)
         self.requests = Requests(self, self.steps, self.processes, self._zygote.send, gateway)
         self._control = ControlSocket(
             self._selector,

@@ -124,7 +124,7 @@ class MadeSockets:
         try:
             found = tcp_diag.carried(ends) if ends is not None else None
         except OSError:
-            found = tcp_diag.Carried(inode, 0, 0) if said else None
+            found = tcp_diag.Carried(os.getuid(), inode, 0, 0) if said else None
         if found is None or found.inode != inode & _INODE_BITS:
             return None
         return {"bytes_in": found.received, "bytes_out": found.sent, "first_bytes": said}

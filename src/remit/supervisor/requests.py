@@ -74,6 +74,7 @@ class Requests:
         self.by_pid: dict[int, Spawn] = {}
         self.harness: Connection | None = None
         self.gateway: Connection | None = None
+        self._outer: set[Connection] = set()  # gateways of harnesses outside
         self.environment: dict[str, str] = {}  # for programs whose caller names none: what the scope grants
         self._step_owners: dict[str, Connection] = {}
         self._last = 0
@@ -107,14 +108,18 @@ class Requests:
             return
         if connection is self.gateway:
             self._gateway.gone()
+        self._outer.discard(connection)
         for step in [step for step, owner in self._step_owners.items() if owner is connection]:
             self._end_step(step, self._source(connection))
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
         source = self._source(connection)
         action = message.get("do")
-        if connection is self.gateway and action != "step":
-            return self._gateway.perform(message)
+        if (connection is self.gateway or connection in self._outer) and action != "step":
+            return self._gateway.perform(message, outside=connection in self._outer)
+        if action == "gateway" and connection is not self.harness:
+            self._outer.add(connection)
+            return None
         if action == "spawn":
             return self.spawn(message, descriptors, connection)
         if action == "step":
@@ -122,6 +127,8 @@ class Requests:
                 return self._end_step(str(message.get("step")), source)
             if self._session.frozen and connection is not self.harness:
                 raise FrozenError("the session is frozen", hint="remit resume")
+            if message.get("join") and self._steps.is_open(str(message.get("step"))):
+                return {"joined": True}  # whoever began it ends it
             self._steps.begin(message, source)
             self._step_owners[message["step"]] = connection
             return None
@@ -214,6 +221,6 @@ class Requests:
     def _source(self, connection: Connection | None) -> str:
         if connection is None:
             return "run"
-        if connection is self.gateway:
+        if connection is self.gateway or connection in self._outer:
             return "gateway"
         return "sdk" if connection is self.harness else "exec"
