@@ -11,7 +11,7 @@ import sys
 import atheris
 
 with atheris.instrument_imports(include=["remit"]):
-    from remit.clock.codings import Decoding, decoded
+    from remit.clock.codings import decoded
     from remit.clock.declared import declared
     from remit.clock.model_api import CHAT, MESSAGES, RESPONSES, AnswerReader, ToolCall, results_in
     from remit.clock.turns import Turns

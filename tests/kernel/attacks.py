@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from remit import Session
-from remit.evidence.reader import read_records
+from remit.evidence.reader import Follower, read_records
+from remit.evidence.record import decode_record
 from remit.kernel.syscalls import NUMBERS
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -55,21 +56,21 @@ class Inside:
         self.session = session
         self.workspace = workspace
         self._steps = 0
+        self._follower: Follower | None = None
 
     def do(self, program: str, *words: object, env: dict[str, str] | None = None) -> Attempt:
         command = [sys.executable, "-B", f"{self.workspace}/{program}", *map(str, words)]
         return self.run(command, env=env)
 
     def run(self, command: list[str], env: dict[str, str] | None = None, timeout: float = 110) -> Attempt:
-        seen = len(self.records())
+        self._skip()
         self._steps += 1
         with self.session.step(f"call_{self._steps}", tool="attack"):
             done = self.session.run(command, capture_output=True, text=True, env=env, timeout=timeout)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         said = json.loads(lines[-1]) if lines else {}
         errno = said.get("errno", -1) if isinstance(said.get("errno"), int) else -1
-        records = self.records()[seen:]
-        return Attempt(errno, said.get("result"), records, done.returncode, done.stderr)
+        return Attempt(errno, said.get("result"), self.new_records(), done.returncode, done.stderr)
 
     def race(self, command: list[str], tries: int) -> Attempt:
         """Run a race with the number of its tries as its last word, in rounds; their counts are added up.
@@ -87,6 +88,18 @@ class Inside:
                 total[name] = total[name] + found if isinstance(found, int) else sorted({*total[name], *found})
         records = [record for attempt in rounds for record in attempt.records]
         return Attempt(worst.errno, total, records, worst.status, worst.errors)
+
+    def new_records(self) -> list[dict[str, Any]]:
+        """What was recorded since the last look: to read all of it again would cost each round more."""
+        if self._follower is None:
+            self._follower = Follower(self.session.evidence)
+        return [decode_record(line) for line in self._follower.lines()]
+
+    def _skip(self) -> None:
+        if self._follower is None:
+            self._follower = Follower(self.session.evidence)
+        for _ in self._follower.lines():
+            pass
 
     def records(self) -> list[dict[str, Any]]:
         return list(read_records(self.session.evidence))

@@ -172,7 +172,7 @@ def test_the_recorded_program_and_arguments_are_those_that_ran(inside: Inside, c
     for status, place in images.items():
         command = ["gcc", "-static", f"-DSTATUS={status}", "-o", str(place), str(PROGRAMS / "exit_with.c")]
         subprocess.run(command, check=True)
-    seen = len(inside.records())
+    inside.new_records()
     with inside.session.step("exec race", tool="attack"):
         done = inside.session.run(
             [str(race_program), str(images[10]), str(images[20]), str(TRIES)], capture_output=True, text=True
@@ -182,7 +182,7 @@ def test_the_recorded_program_and_arguments_are_those_that_ran(inside: Inside, c
     assert set(dict.fromkeys(status for _, status in ended)) == {10, 11, 20, 21}, "the race never went the other way"
     # A number may come round: the processes are taken in their order, and each one's own record is the next of its pid.
     recorded: dict[int, list[tuple[str, list[str]]]] = {}
-    for record in inside.records()[seen:]:
+    for record in inside.new_records():
         if record["kind"] == "exec" and not record["refused"] and record["image"] != str(race_program):
             pid = int(record["process"].split(":")[0])
             recorded.setdefault(pid, []).append((record["image"], record["arguments"][1:]))

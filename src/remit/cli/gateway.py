@@ -27,7 +27,7 @@ from typing import Any
 
 from remit.cli.client import Client
 from remit.cli.model_gateway import MISSING, credential_of, variables
-from remit.errors import UsageError
+from remit.errors import ScopeError, UsageError
 from remit.evidence.places import name_of
 from remit.kernel import process
 from remit.plan import Model
@@ -88,20 +88,14 @@ def _serve(serving: Coroutine[Any, Any, None]) -> None:
 
 def _model(options: argparse.Namespace) -> Model:
     """As a scope's. Raises UsageError."""
-    from pydantic import ValidationError
-
-    from remit.scope import model
+    from remit.scope.parse import parse_scope
 
     given = {name: getattr(options, name) for name in ("api", "upstream", "credential")}
     try:
-        checked = model.Model.model_validate(given)
-    except ValidationError as problem:
-        error = problem.errors()[0]
-        said = error.get("ctx", {})
-        name = error["loc"][0]
-        raise UsageError(
-            f"--{name}: {said.get('said', error['msg'])}: {given[str(name)]}", hint=said.get("hint")
-        ) from None
+        checked = parse_scope(json.dumps({"remit": 1, "task": "gateway", "model": given}).encode(), None).scope.model
+    except ScopeError as problem:
+        raise UsageError(problem.message.replace("model.", "--", 1), hint=problem.hint) from None
+    assert checked is not None
     return Model(checked.api, checked.upstream, checked.credential)
 
 
