@@ -51,7 +51,7 @@ def test_unguarded_the_tunnel_is_up_and_the_pool_accepts_shares(tmp_path: Path) 
     assert status == 0
     assert (result["schema_version"], result["guarded"]) == (1, False)
     assert result["tunnel"]["up"] is True
-    assert result["miner"]["accepted"] == 8
+    assert 0 < result["miner"]["accepted"] <= 8  # in two seconds, however busy the machine is
     assert result["miner"]["rejected"] == 0
     assert result["gpu"]["device"] == "/dev/nvidiactl"
     assert result["gpu"]["said"] != ""
