@@ -74,6 +74,20 @@ def test_a_loop_never_has_run() -> None:
     assert [proven(starts(book, "date")) for _ in range(3)] == [None, None, None]
 
 
+def test_a_shell_that_came_to_a_later_text_is_through_with_the_one_before() -> None:
+    book = ends(asked(agent(), "call_1", "test -f x || make; for x in 1 2; do date; done"), "call_1")
+    asked(book, "call_2", "uname; make; date")
+    assert proven(starts(book, "make")) is None
+    assert proven(starts(book, "uname")) == "call_2"
+    assert [proven(starts(book, *program)) for program in (("make",), ("date",))] == ["call_2", "call_2"]
+
+
+def test_texts_that_were_under_way_together_may_be_run_in_any_order() -> None:
+    book = asked(asked(agent(), "call_1", "uname; date"), "call_2", "make; date")
+    assert proven(starts(book, "make")) == "call_2"
+    assert proven(starts(book, "date")) is None
+
+
 def test_a_call_that_may_run_anything_is_possible_for_ever() -> None:
     book = ends(asked(agent(), "call_1", "source setup.sh"), "call_1")
     asked(book, "call_2", "make")

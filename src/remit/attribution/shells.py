@@ -8,7 +8,7 @@ theirs, whatever it is called. A place in a text is one program, unless it stand
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from remit.events import Declared
 
@@ -23,6 +23,7 @@ class Asked:
     """
 
     def __init__(self) -> None:
+        self._order: dict[str, int] = {}  # of the steps
         self._by_name: dict[str, list[tuple[str, Words]]] = {}
         self._anything: list[str] = []  # steps that may run what does not stand in their texts
         self._seen: Counter[tuple[str, Words]] = Counter()
@@ -30,7 +31,9 @@ class Asked:
         self._again: set[tuple[str, Words]] = set()  # in a loop
         self._undecided: Counter[tuple[tuple[str, Words], ...]] = Counter()
 
-    def add(self, step: str, declared: Declared) -> None:
+    def add(self, step: str, order: int, declared: Declared) -> None:
+        """A call was given; `order` is the step's place among all."""
+        self._order[step] = order
         if declared.anything:
             self._anything.append(step)
         for place, words in enumerate(declared.programs):
@@ -43,14 +46,13 @@ class Asked:
             if place in declared.again:
                 self._again.add((step, words))
 
-    def possible(self, steps: Iterable[str], program: tuple[str, ...]) -> dict[str, Words]:
-        """Of these steps, those whose text can mean this program, with its words there, or ANY."""
-        wanted = dict.fromkeys(steps)
-        found: dict[str, Words] = {step: ANY for step in self._anything if step in wanted}
+    def possible(self, since: int, program: tuple[str, ...]) -> dict[str, Words]:
+        """Of the steps since one, those whose text can mean this program, with its words there, or ANY."""
+        found: dict[str, Words] = {step: ANY for step in self._anything if self._order[step] >= since}
         for form in _forms(program):
             for step, words in self._by_name.get(_name(form[0]) or "", ()):
                 if (
-                    step in wanted
+                    self._order[step] >= since
                     and self._left(step, words)
                     and found.get(step, words) != ANY
                     and _fits(words[1:], form[1:])

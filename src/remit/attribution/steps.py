@@ -54,9 +54,6 @@ class Attributor:
         self.history: list[StepRecord] = []  # in the order in which they began
         self.steps: dict[str, StepRecord] = {}
         self.records_lost = False  # of what happened, on a full disk
-        self._given: dict[
-            str, dict[str, int]
-        ] = {}  # process -> the calls that it was given, with their place in `history`
         self._asked: dict[str, Asked] = {}
         self._in_force: dict[str, int] = {}  # step -> its index in `history`
         self._boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
@@ -107,9 +104,8 @@ class Attributor:
             if event.caller is not None:
                 charge = self._known(event.caller).charge
                 record.within = (charge.step,) if charge.step else charge.candidates
-                self._given.setdefault(event.caller, {})[event.step] = record.index
                 if event.declared is not None:
-                    self._asked.setdefault(event.caller, Asked()).add(event.step, event.declared)
+                    self._asked.setdefault(event.caller, Asked()).add(event.step, record.index, event.declared)
             self._in_force[event.step] = record.index
             self.history.append(record)
             self.steps[event.step] = record
@@ -198,17 +194,18 @@ class Attributor:
 
     def _told_to_shell(self, process: Process, event: Exec, keeper: str, since: int) -> None:
         """A program that a shell started which `keeper`, who was given calls, started after step number `since`."""
-        asked = self._asked.get(keeper)
-        if asked is None or not event.arguments:
+        asked, kept_by = self._asked.get(keeper), self.lineage.get(keeper)
+        if asked is None or kept_by is None or not event.arguments:
             return
-        given = [step for step, index in self._given[keeper].items() if index >= since]
-        possible = asked.possible(given, event.arguments)
+        born, calls = process.charge.step, process.shell_calls
+        if born is not None and born != kept_by.charge.step:
+            return  # proven already, and not to be that of an agent within the step
+        possible = asked.possible(since, event.arguments)
         # Of other steps, and of calls that name no program, nothing is known but that it may be theirs.
         for step in (*self._now(process).candidates, *self._in_force):
-            if step not in possible and (step not in self._given[keeper] or self._is_dark(step)):
+            if step not in possible and (self.steps[step].caller != keeper or self._is_dark(step)):
                 possible[step] = ANY
         step, words = next(iter(possible.items()), ("", ANY))
-        born, calls = process.charge.step, process.shell_calls
         if born and (not step or self.steps[step].within != (born,)):
             return
         if len(possible) > 1 or words == ANY or step not in calls:
@@ -222,9 +219,19 @@ class Attributor:
         )
         self._settle(process, charge)
         fork = self.lineage.get(process.parent or "")
+        if fork is not None and fork.kept is not None and fork.ran_since_birth:
+            # The shell itself has come to this call's text, so that it is through with what it was told before.
+            fork.kept = (keeper, self._still_open(since, self.steps[step].began))
         while fork is not None and fork.kept is not None and not fork.ran_since_birth:
             self._settle(fork, charge)  # a subshell runs one call's text
             fork = self.lineage.get(fork.parent or "")
+
+    def _still_open(self, since: int, moment: int) -> int:
+        """The first step from `since` on that had not ended by then."""
+        for record in self.history[since:]:
+            if record.ended is None or record.ended > moment:
+                return record.index
+        return len(self.history)
 
     def _is_dark(self, step: str) -> bool:
         return step in self._in_force and self.steps[step].declared is None
