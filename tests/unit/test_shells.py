@@ -88,6 +88,18 @@ def test_texts_that_were_under_way_together_may_be_run_in_any_order() -> None:
     assert proven(starts(book, "date")) is None
 
 
+def test_an_agent_within_a_step_keeps_shells_of_its_own() -> None:
+    book = Playbook().spawn("/usr/bin/node", "agent.js", name="agent", source="run")
+    book.step("outer", "agent", {"prompt": "x"}, source="gateway")
+    book.fork("inner", of="agent").exec("/usr/bin/node", "agent.js")
+    book.fork("shell", of="inner").exec("/usr/bin/bash")
+    arguments = {"command": "make; date"}
+    common = {"mark": "begin", "step": "inner_1", "tool": "bash", "arguments": arguments, "phase": None}
+    book.add("step", **common, source="gateway", caller=book.id("inner"), declared=declared(arguments))
+    assert proven(starts(book, "make")) == "inner_1"
+    assert proven(starts(book, "uname")) is None
+
+
 def test_a_call_that_may_run_anything_is_possible_for_ever() -> None:
     book = ends(asked(agent(), "call_1", "source setup.sh"), "call_1")
     asked(book, "call_2", "make")

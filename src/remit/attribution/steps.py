@@ -201,10 +201,12 @@ class Attributor:
         if born is not None and born != kept_by.charge.step:
             return  # proven already, and not to be that of an agent within the step
         possible = asked.possible(since, event.arguments)
-        # Of other steps, and of calls that name no program, nothing is known but that it may be theirs.
-        for step in (*self._now(process).candidates, *self._in_force):
-            if step not in possible and (self.steps[step].caller != keeper or self._is_dark(step)):
-                possible[step] = ANY
+        # Of steps that others were given, and of calls that name no program, nothing is known but that it may be
+        # theirs; an agent that a step started is given its calls within that step.
+        around = {kept_by.charge.step, *kept_by.charge.candidates}
+        others = (step for step in self._now(process).candidates if self.steps[step].caller != keeper)
+        dark = (step for step in self._in_force_of(keeper) if self.steps[step].declared is None)
+        possible |= {step: ANY for step in (*others, *dark) if step not in around and step not in possible}
         step, words = next(iter(possible.items()), ("", ANY))
         if born and (not step or self.steps[step].within != (born,)):
             return
@@ -232,9 +234,6 @@ class Attributor:
             if record.ended is None or record.ended > moment:
                 return record.index
         return len(self.history)
-
-    def _is_dark(self, step: str) -> bool:
-        return step in self._in_force and self.steps[step].declared is None
 
     def _settle(self, process: Process, charge: Charge) -> None:
         process.charge = charge
