@@ -21,6 +21,7 @@ class Session(Data):
     scope: dict[str, Any]
     respond: dict[str, str]
     sight: str = "normal"
+    workspace: str = ""
 
 
 class AttemptResult(Data):
@@ -73,6 +74,30 @@ class Step(Data):
     shared: tuple[str, ...]
     caller: str | None = None
     declared: Declared | None = None
+
+
+class Turn(Data):
+    """What the model said (`answer`), or was told (`request`): the words of it that are kept.
+
+    `steps` began with the calls of this answer, or are those whose `results` this request brings. `tools`: how many the
+    model was offered, where that is known; `earlier`: how many messages of the conversation came before.
+    """
+
+    n: int
+    time: int
+    mark: str
+    source: str
+    caller: str | None
+    steps: tuple[str, ...]
+    texts: tuple[str, ...]
+    results: tuple[str, ...]
+    tools: int | None
+    earlier: int
+    elsewhere: bool  # the model's provider ran something itself
+
+    @property
+    def text(self) -> str:
+        return "\n\n".join(self.texts)
 
 
 class Fork(Data):
@@ -240,4 +265,4 @@ class End(Data):
 
 
 ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
-Event = Session | Attempts | Step | ProcessEvent | Compute | Loss | End
+Event = Session | Attempts | Step | Turn | ProcessEvent | Compute | Loss | End

@@ -80,11 +80,13 @@ class Environment(Data):
 
 
 class Model(Data):
-    """The model behind the gateway. credential: `env:NAME` of the caller, or `agent`."""
+    """The model behind the gateway. credential: `env:NAME` of the caller, or `agent`; transcript: what of the words is
+    recorded."""
 
     api: str  # anthropic | openai
     upstream: str
     credential: str
+    transcript: str = "full"  # full | hashes | none
 
 
 class Phase(Data):

@@ -1,7 +1,7 @@
 """A model that follows a script, in the three languages that agents speak, whole or as a stream of events.
 
-Each turn is a list of tool calls; the turn of a request follows from the conversation in it. It remembers the requests
-that it got, headers included.
+Each turn is a list of tool calls, maybe with a text before them; the turn of a request follows from the conversation in
+it. It remembers the requests that it got, headers included.
 """
 
 from __future__ import annotations
@@ -24,10 +24,12 @@ class Call(NamedTuple):
 
 
 class Model:
-    """The script and what was asked. `turns`: the calls of each answer; after the last one it says that it is done."""
+    """The script and what was asked. `turns`: the calls of each answer; after the last one it says that it is done.
+    `texts`: what it says in each answer, the last one included."""
 
-    def __init__(self, turns: Sequence[Sequence[Call]]) -> None:
+    def __init__(self, turns: Sequence[Sequence[Call]], texts: Sequence[str] = ()) -> None:
         self.turns = turns
+        self.texts = texts
         self.requests: list[tuple[str, dict[str, str], Any]] = []
         self.sent: list[bytes] = []  # the bodies of the answers, as they went out
         self.coding = ""  # a content coding for them
@@ -37,7 +39,8 @@ class Model:
         """Content type and body, in pieces."""
         streamed = bool(request.get("stream"))
         make = {"/v1/messages": _messages, "/v1/chat/completions": _chat, "/v1/responses": _responses}[path]
-        pieces = make(self._calls(path, request), request, streamed)
+        calls = self._calls(path, request)
+        pieces = make(calls, self._text(request, calls), request, streamed)
         return ("text/event-stream" if streamed else "application/json"), pieces
 
     def _calls(self, path: str, request: dict[str, Any]) -> Sequence[Call]:
@@ -55,6 +58,12 @@ class Model:
             # Chat and Responses send each result in a message of its own, Messages all results of a turn in one.
             done += 1 if path == "/v1/messages" else len(calls)
         return ()
+
+    def _text(self, request: dict[str, Any], calls: Sequence[Call]) -> str:
+        number = next((number for number, turn in enumerate(self.turns) if turn is calls), len(self.turns))
+        if request.get("tools") and number < len(self.texts):
+            return self.texts[number]
+        return "" if calls else "Done."
 
 
 def _has_results(message: dict[str, Any]) -> bool:
@@ -135,10 +144,9 @@ def _event(content: Any, name: str = "") -> bytes:
     return f"{head}data: {json.dumps(content)}\n\n".encode()
 
 
-def _messages(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> list[bytes]:
-    blocks: list[dict[str, Any]] = [
-        {"type": "tool_use", "id": call.id, "name": call.tool, "input": call.arguments} for call in calls
-    ] or [{"type": "text", "text": "Done."}]
+def _messages(calls: Sequence[Call], said: str, request: dict[str, Any], streamed: bool) -> list[bytes]:
+    blocks: list[dict[str, Any]] = [{"type": "text", "text": said}] if said else []
+    blocks += [{"type": "tool_use", "id": call.id, "name": call.tool, "input": call.arguments} for call in calls]
     reason = "tool_use" if calls else "end_turn"
     usage = {"input_tokens": 10, "output_tokens": 10}
     message = {
@@ -150,12 +158,13 @@ def _messages(calls: Sequence[Call], request: dict[str, Any], streamed: bool) ->
     begin = {**message, "content": [], "stop_reason": None}
     pieces = [_event({"type": "message_start", "message": begin}, "message_start")]
     for index, block in enumerate(blocks):
-        empty = {**block, "input": {}} if calls else {**block, "text": ""}
+        is_call = block["type"] == "tool_use"
+        empty = {**block, "input": {}} if is_call else {**block, "text": ""}
         pieces.append(
             _event({"type": "content_block_start", "index": index, "content_block": empty}, "content_block_start")
         )
-        text = json.dumps(block["input"]) if calls else block["text"]
-        kind, member = ("input_json_delta", "partial_json") if calls else ("text_delta", "text")
+        text = json.dumps(block["input"]) if is_call else block["text"]
+        kind, member = ("input_json_delta", "partial_json") if is_call else ("text_delta", "text")
         for part in (text[: len(text) // 2], text[len(text) // 2 :]):
             delta = {"type": "content_block_delta", "index": index, "delta": {"type": kind, member: part}}
             pieces.append(_event(delta, "content_block_delta"))
@@ -164,7 +173,7 @@ def _messages(calls: Sequence[Call], request: dict[str, Any], streamed: bool) ->
     return [*pieces, _event(end, "message_delta"), _event({"type": "message_stop"}, "message_stop")]
 
 
-def _chat(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> list[bytes]:
+def _chat(calls: Sequence[Call], said: str, request: dict[str, Any], streamed: bool) -> list[bytes]:
     wanted = [
         {"id": call.id, "type": "function", "function": {"name": call.tool, "arguments": json.dumps(call.arguments)}}
         for call in calls
@@ -172,7 +181,7 @@ def _chat(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> lis
     reason = "tool_calls" if calls else "stop"
     common = {"id": f"chatcmpl-{len(request['messages']):04d}", "created": 0, "model": request["model"]}
     if not streamed:
-        message = {"role": "assistant", "content": None if calls else "Done."}
+        message = {"role": "assistant", "content": said or None}
         if calls:
             message["tool_calls"] = wanted  # type: ignore[assignment]
         choice = {"index": 0, "message": message, "finish_reason": reason}
@@ -183,7 +192,9 @@ def _chat(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> lis
         choice = {"index": 0, "delta": delta, "finish_reason": reason}
         return _event({**common, "object": "chat.completion.chunk", "choices": [choice]})
 
-    pieces = [chunk({"role": "assistant", "content": None if calls else "Done."})]
+    pieces = [chunk({"role": "assistant", "content": said[: len(said) // 2] or None})]
+    if said:
+        pieces.append(chunk({"content": said[len(said) // 2 :]}))
     for index, call in enumerate(wanted):
         text = call["function"]["arguments"]
         head = {**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}
@@ -193,13 +204,15 @@ def _chat(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> lis
     return [*pieces, chunk({}, reason), b"data: [DONE]\n\n"]
 
 
-def _responses(calls: Sequence[Call], request: dict[str, Any], streamed: bool) -> list[bytes]:
-    items: list[dict[str, Any]] = [
+def _responses(calls: Sequence[Call], said: str, request: dict[str, Any], streamed: bool) -> list[bytes]:
+    words = {"type": "output_text", "text": said, "annotations": []}
+    message = {"type": "message", "id": "msg_1", "role": "assistant", "status": "completed", "content": [words]}
+    items: list[dict[str, Any]] = [message] if said else []
+    items += [
         {"type": "function_call", "id": f"fc_{call.id}", "call_id": call.id, "name": call.tool, "status": "completed",
          "arguments": json.dumps(call.arguments)}
         for call in calls
-    ] or [{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed",
-           "content": [{"type": "output_text", "text": "Done.", "annotations": []}]}]  # fmt: skip
+    ]  # fmt: skip
     answer = {"id": "resp_1", "object": "response", "status": "completed", "model": request["model"], "output": items}
     if not streamed:
         return [json.dumps(answer).encode()]

@@ -231,7 +231,8 @@ def test_a_suggested_scope_keeps_the_model_and_grants_no_port_for_it(stage: Stag
     run(stage, scope(stage, model, "openai"), "python3", "agent.py", "chat", "whole")
     suggested = stage.remit("scope", "suggest", "last").stdout
     upstream = f"http://127.0.0.1:{model.port}"
-    assert f"model: {{api: openai, credential: env:MODEL_API_KEY, upstream: {upstream}}}" in suggested
+    kept = f"{{api: openai, credential: env:MODEL_API_KEY, transcript: full, upstream: {upstream}}}"
+    assert f"model: {kept}" in suggested
     assert "connect" not in suggested
 
 
@@ -267,7 +268,7 @@ def test_a_missing_credential_starts_nothing(stage: Stage, model: Model) -> None
     assert done.returncode == 123
     assert done.stderr.splitlines() == [
         "remit: the model's credential is not set: MODEL_API_KEY",
-        "hint: export MODEL_API_KEY=... before remit run",
+        "hint: export MODEL_API_KEY=...",
     ]
     assert not (stage.workspace / "started").exists()
 

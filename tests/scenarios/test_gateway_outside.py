@@ -181,3 +181,24 @@ def test_what_is_wrong_is_said(stage: Stage, words: list[str], said: str) -> Non
     assert said in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("kept", ["full", "hashes", "none"])
+def test_what_a_model_says_to_a_harness_outside_is_recorded_as_it_chooses(
+    stage: Stage, model: Model, kept: str
+) -> None:
+    model.texts = ["Let me see."]
+    with (
+        remit.Session(workspace=stage.workspace) as session,
+        gateway(stage, model, session, "--transcript", kept) as said,
+    ):
+        end = http.client.HTTPConnection(said["base_url"].partition("//")[2], timeout=20)
+        assert ask(end, [{"role": "user", "content": "go"}])[0] == 200
+        end.close()
+    found = [(turn["mark"], turn["caller"], turn["steps"], turn["texts"]) for turn in records(session.evidence, "turn")]
+    if kept == "full":
+        asked = ("request", None, [], [{"text": "go"}])
+        assert found == [asked, ("answer", None, ["call_1"], [{"text": "Let me see."}])]
+    else:
+        assert len(found) == (2 if kept == "hashes" else 0)
+        assert "Let me see." not in str(found)

@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evidence": {"digest", "errors"},
     # The engine's column: from evidence to conclusions.
     "attribution": {"events", "findings", "tool_arguments"},
-    "detectors": {"events", "findings", "attribution"},
+    "detectors": {"events", "findings", "attribution", "tool_arguments"},
     "engine": {"errors", "events", "findings", "evidence", "attribution", "detectors"},
     "report": {"errors", "events", "findings", "uses", "evidence", "attribution", "detectors", "engine"},
     "testing": {"errors", "events", "findings", "evidence", "attribution", "engine"},

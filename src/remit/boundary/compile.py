@@ -266,7 +266,7 @@ def _model(scope: Scope, source: Source) -> Model | None:
             f"model.credential: the agent would have it too: {name}",
             hint=f"take {name} out of environment, or write credential: agent",
         )
-    return Model(scope.model.api, scope.model.upstream, scope.model.credential)
+    return Model(scope.model.api, scope.model.upstream, scope.model.credential, scope.model.transcript)
 
 
 def _unix(network: Network, source: Source, places: Places, below: Path = ()) -> tuple[str, ...]:

@@ -44,6 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="agent",
         help="a variable that the gateway puts in; or agent, the harness's own login (default)",
     )
+    parser.add_argument(
+        "--transcript",
+        choices=("full", "hashes", "none"),
+        default="full",
+        help="what the evidence keeps of what the model says and is told (default: full)",
+    )
     parser.add_argument("--session", metavar="ID", help="which session (default: the only one that is running)")
     place = parser.add_mutually_exclusive_group()
     place.add_argument(
@@ -68,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         _print(options, client, listener, variables(model, _base(options, listener), credential))
         from remit.clock.gateway import Settings, serve
 
-        settings = Settings(model.api, model.upstream, credential, outside=True)
+        settings = Settings(model.api, model.upstream, credential, outside=True, transcript=model.transcript)
         _serve(serve(listener, client.hand_over(), settings))
     return 0
 
@@ -90,13 +96,13 @@ def _model(options: argparse.Namespace) -> Model:
     """As a scope's. Raises UsageError."""
     from remit.scope.parse import parse_scope
 
-    given = {name: getattr(options, name) for name in ("api", "upstream", "credential")}
+    given = {name: getattr(options, name) for name in ("api", "upstream", "credential", "transcript")}
     try:
         checked = parse_scope(json.dumps({"remit": 1, "task": "gateway", "model": given}).encode(), None).scope.model
     except ScopeError as problem:
         raise UsageError(problem.message.replace("model.", "--", 1), hint=problem.hint) from None
     assert checked is not None
-    return Model(checked.api, checked.upstream, checked.credential)
+    return Model(checked.api, checked.upstream, checked.credential, checked.transcript)
 
 
 def _listener(options: argparse.Namespace) -> socket.socket:

@@ -79,7 +79,9 @@ class ModelGateway:
         except OSError as problem:
             raise BoundaryError(f"cannot start the model's gateway: {problem.strerror}") from problem
         assert host.stdin is not None
-        settings = {"api": self._model.api, "upstream": self._model.upstream, "credential": self._credential}
+        model = self._model
+        words = {"api": model.api, "upstream": model.upstream, "transcript": model.transcript}
+        settings = {**words, "credential": self._credential}
         with host.stdin:
             host.stdin.write(json.dumps(settings).encode())
         # Its ends are its own alone, so that whoever holds the other one sees it end.

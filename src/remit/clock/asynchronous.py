@@ -107,6 +107,9 @@ class AsyncSession:
         with step as entered:
             yield entered
 
+    async def say(self, text: str) -> None:
+        await _in_thread(self._threads, self._session.say, text)
+
     async def run(self, arguments: Sequence[str], **options: Any) -> subprocess.CompletedProcess[Any]:
         return await _in_thread(self._threads, self._session.run, arguments, **options)
 

@@ -53,11 +53,12 @@ class Decoder:
 
 
 class Decoding:
-    """An answer reader beneath a coding; lets other conversations go on between pieces."""
+    """An answer reader beneath a coding; lets other conversations go on while much comes at once."""
 
     def __init__(self, reader: AnswerReader, coding: str) -> None:
         self._reader = reader
         self._decoder = Decoder(coding)
+        self.said = reader.said
         self.unread = False
 
     @property
@@ -70,9 +71,10 @@ class Decoding:
         if self.unread:
             return found
         try:
-            for piece in self._decoder.feed(data):
+            for place, piece in enumerate(self._decoder.feed(data)):
+                if place:
+                    await asyncio.sleep(0)
                 found += self._reader.feed(piece)
-                await asyncio.sleep(0)
         except ValueError:
             self.unread = True
         self.unread = self.unread or self._reader.broken

@@ -9,11 +9,12 @@ the connection.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from aiohttp import ClientError, ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector, web
@@ -21,10 +22,13 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from remit.clock.codings import Decoding, decoded
-from remit.clock.model_api import LONGEST_BODY, PATHS, AnswerReader, ToolCall, results_in
+from remit.clock.model_api import LONGEST_BODY, PATHS, AnswerReader, ToolCall, parse, results_of
 from remit.clock.supervisor_link import SupervisorGone, SupervisorLink
+from remit.clock.told import offered, told_by
+from remit.clock.transcript import Account, Transcript
 from remit.clock.turns import Turns
 from remit.plain import Data
+from remit.protocol import Message
 
 # RFC 9110, section 7.6.1, and what the two connections settle for themselves.
 _HOP_BY_HOP = frozenset(
@@ -45,6 +49,8 @@ _CONNECTIONS = 1024
 _SMALL = 1 << 16  # bytes that are read sooner than a thread begins
 _BODIES = 8  # requests whose bodies are taken in at once
 
+T = TypeVar("T")
+
 
 class Settings(Data):
     """What a gateway serves. `credential` is put into each request; None passes the agent's own login through.
@@ -54,6 +60,7 @@ class Settings(Data):
     upstream: str
     credential: str | None = None
     outside: bool = False
+    transcript: str = "full"  # full | hashes | none: what is recorded of what is said
 
 
 async def serve(listener: socket.socket, channel: socket.socket, settings: Settings) -> None:
@@ -90,6 +97,7 @@ class Gateway:
         self._upstream = upstream
         self._settings = settings
         self._turns = Turns()
+        self._transcript = Transcript(settings.transcript)
         self._bodies = asyncio.Semaphore(_BODIES)
         self._callers: WeakKeyDictionary[asyncio.Transport, str] = WeakKeyDictionary()
 
@@ -116,16 +124,19 @@ class Gateway:
         language = known[asked]
         async with self._bodies:
             body = await request.read()
+        telling, tools = None, None
         if language is not None:
             coding = request.headers.get("Content-Encoding", "")
-            if len(body) > _SMALL:
-                sent = await asyncio.to_thread(_results, language, body, coding)
-            else:
-                sent = _results(language, body, coding)
-            if sent is None:
+            content, results = await _unless_small(body, _content, language, body, coding)
+            if content is None:
                 reason = "a request could not be read: results in it, if any, end no step"
                 await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
-            await self._mark(self._turns.brought(caller, sent or set()))
+            steps = self._turns.under_way(caller, results)
+            for mark in self._turns.brought(caller, results):
+                self._link.tell(mark)
+            if content is not None and self._transcript.wanted:
+                tools = offered(content)
+                telling = asyncio.create_task(self._tell(caller, language, content, steps, body))
         try:
             async with self._upstream.request(
                 request.method,
@@ -134,30 +145,43 @@ class Gateway:
                 headers=self._headers(request.headers),
                 allow_redirects=False,
             ) as answer:
-                return await self._answer(request, answer, caller, language)
+                if telling is not None:
+                    await telling  # what is told comes before what is said to it
+                return await self._answer(request, answer, caller, language, tools)
         except (ClientError, TimeoutError, OSError, RuntimeError, ValueError) as problem:
             return self._refusal(502, f"no answer from {self._settings.upstream}: {problem or type(problem).__name__}")
 
     async def _answer(
-        self, request: web.Request, answer: ClientResponse, caller: str, language: str | None
+        self, request: web.Request, answer: ClientResponse, caller: str, language: str | None, tools: int | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=_passed(answer.headers))
-        reader = Decoding(AnswerReader(language), answer.headers.get("Content-Encoding", "")) if language else None
+        if language is None:
+            async for piece in answer.content.iter_any():
+                await self._pass(request, response, piece)
+            await response.write_eof()
+            return response
+        reader = Decoding(AnswerReader(language), answer.headers.get("Content-Encoding", ""))
+        account = Account(self._transcript, caller, language, reader.said, status=answer.status, tools=tools)
         held: list[bytes] = []  # a body that is read as a whole: any part of it may be all that a reader needs
         try:
             async for piece in answer.content.iter_any():
-                calls = await reader.feed(piece) if reader else []
+                account.passed(piece)
+                calls = await reader.feed(piece)
                 held.append(piece)
-                if not (reader and reader.whole):
-                    await self._deliver(request, response, caller, calls, b"".join(held))
+                if not reader.whole:
+                    await self._deliver(request, response, account, calls, b"".join(held))
                     held.clear()
-            calls = reader.finish() if reader else []
-            if reader and reader.unread:
+            calls = reader.finish()
+            account.over = True
+            if reader.unread:
                 reason = "an answer could not be read: its tool calls, if any, begin no step"
                 await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
-            await self._deliver(request, response, caller, calls, b"".join(held))
+            await self._deliver(request, response, account, calls, b"".join(held))
             await response.write_eof()
         except (ClientError, TimeoutError, OSError, RuntimeError):
+            account.over = True
+            if account.due:
+                self._link.tell(account.message())
             if not response.prepared:
                 raise
             # As the model's end would look without us: an answer that breaks off.
@@ -166,17 +190,37 @@ class Gateway:
         return response
 
     async def _deliver(
-        self, request: web.Request, response: web.StreamResponse, caller: str, calls: list[ToolCall], piece: bytes
+        self, request: web.Request, response: web.StreamResponse, account: Account, calls: list[ToolCall], piece: bytes
     ) -> None:
-        """Pass bytes on once the steps of the calls that they complete have begun."""
-        await self._mark(self._turns.delivered(caller, calls))
+        """Pass bytes on once the steps of the calls that they complete have begun, and the last ones once it is on
+        record what was said: with them the agent may end, and the session with it."""
+        marks = self._turns.delivered(account.caller, calls)
+        await self._mark(marks)
+        account.began(marks)
+        if account.due:
+            await self._link.ask(account.message())
         try:
-            if not response.prepared:
-                await response.prepare(request)
-            await response.write(piece)
+            await self._pass(request, response, piece)
         except (ClientError, OSError):
-            await self._mark(self._turns.undelivered(caller, calls))
+            await self._mark(self._turns.undelivered(account.caller, calls))
             raise
+
+    async def _pass(self, request: web.Request, response: web.StreamResponse, piece: bytes) -> None:
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write(piece)
+
+    async def _tell(
+        self, caller: str, language: str, content: dict[str, Any], steps: dict[str, str], body: bytes
+    ) -> None:
+        """Have it recorded what a request tells the model."""
+        await asyncio.sleep(0)  # the request goes out first: it was begun in this turn of the loop
+        message = await _unless_small(body, self._told, caller, language, content, steps, body)
+        with contextlib.suppress(SupervisorGone):
+            self._link.tell(message)
+
+    def _told(self, caller: str, language: str, content: dict[str, Any], steps: dict[str, str], body: bytes) -> Message:
+        return self._transcript.request(caller, language, told_by(language, content, steps), steps, body)
 
     async def _caller(self, request: web.Request) -> str | None:
         """Who made the connection: asked once, for that never changes."""
@@ -231,11 +275,18 @@ def _ends(transport: asyncio.Transport) -> dict[str, Any]:
     return {"peer": list(end.getpeername()[:2]), "here": list(end.getsockname()[:2])}
 
 
-def _results(language: str, body: bytes, coding: str) -> set[str] | None:
+async def _unless_small(body: bytes, work: Callable[..., T], *arguments: Any) -> T:
+    """The work, in a thread when there is much of it, so that other conversations go on."""
+    return await asyncio.to_thread(work, *arguments) if len(body) > _SMALL else work(*arguments)
+
+
+def _content(language: str, body: bytes, coding: str) -> tuple[dict[str, Any] | None, set[str]]:
+    """What a request says, or None when it cannot be read; and the calls that it brings results of."""
     try:
-        return results_in(language, b"".join(decoded(coding, body)))
+        content = parse(b"".join(decoded(coding, body)).decode("utf-8", "replace"))
     except ValueError:
-        return None
+        return None, set()
+    return (content, results_of(language, content)) if isinstance(content, dict) else (None, set())
 
 
 def _passed(headers: Mapping[str, str]) -> CIMultiDict[str]:

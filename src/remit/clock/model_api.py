@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from remit.clock.events import EventSplitter
+from remit.clock.said import Said
 from remit.plain import Data
 
 LONGEST_BODY = 64 << 20
@@ -65,6 +66,7 @@ class AnswerReader:
 
     def __init__(self, language: str, *, streamed: bool | None = None) -> None:
         self._language = language
+        self.said = Said(language)
         self._streamed = streamed
         self._start = b""  # what says nothing yet of which it is
         self._events = EventSplitter()
@@ -112,6 +114,7 @@ class AnswerReader:
                 return []
             answer = parse(b"".join(self._body).decode("utf-8", "replace"))
             self.unread = not isinstance(answer, dict)
+            self.said.whole(_table(answer))
             return self._new(_whole(self._language, answer))
         calls = [call for event in self._events.finish() for call in self._event(event)]
         self.unread = self.unread or not self._seen
@@ -139,6 +142,7 @@ class AnswerReader:
             return
         content = parse(text)
         if isinstance(content, dict):
+            self.said.event(content)
             yield from _EVENTS[self._language](self, content)
         else:
             self.unread = True
@@ -222,13 +226,13 @@ _EVENTS: dict[str, Callable[[AnswerReader, dict[str, Any]], Iterator[ToolCall]]]
 
 
 def results_in(language: str, body: bytes) -> set[str] | None:
-    """The ids of the calls whose results a request brings, or None when it cannot be read.
-
-    The whole conversation is in a request each time.
-    """
+    """The ids of the calls whose results a request brings, or None when it cannot be read."""
     request = parse(body.decode("utf-8", "replace"))
-    if not isinstance(request, dict):
-        return None
+    return results_of(language, request) if isinstance(request, dict) else None
+
+
+def results_of(language: str, request: dict[str, Any]) -> set[str]:
+    """The same of a request that was read. The whole conversation is in it each time."""
     if language == MESSAGES:
         messages = map(_table, _list(request.get("messages")))
         blocks = (_table(block) for message in messages for block in _list(message.get("content")))

@@ -29,6 +29,7 @@ from remit.session import SessionEnded, SessionResult
 
 _current_step: contextvars.ContextVar[str | None] = contextvars.ContextVar("remit_step", default=None)
 _CLOSE_SECONDS = 30.0
+_LONGEST_TEXT = 64 << 10  # characters of what the model said that are kept
 
 
 class Session:
@@ -121,6 +122,15 @@ class Session:
             with contextlib.suppress(SessionEnded):
                 if begun is None:
                     self._channel.ask({"do": "step", "mark": "end", "step": id})
+
+    def say(self, text: str) -> None:
+        """Record what the model said in this turn, before the steps of its tool calls begin."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a string: {type(text).__name__}")
+        entry: dict[str, Any] = {"text": text[:_LONGEST_TEXT]}
+        if len(text) > _LONGEST_TEXT:
+            entry["cut"] = len(text) - _LONGEST_TEXT
+        self._channel.ask({"do": "turn", "mark": "answer", "texts": [entry]})
 
     def popen(
         self,

@@ -41,6 +41,13 @@ class SupervisorLink:
         self._writer.write(encode({**message, "request": self._last}))
         return await answer
 
+    def tell(self, message: Message) -> None:
+        """As `ask`, for what needs no answer: the supervisor takes messages up in the order in which they were sent."""
+        if self.ended.is_set():
+            raise SupervisorGone
+        self._last += 1
+        self._writer.write(encode({**message, "request": self._last}))
+
     async def serve(self) -> None:
         """Take answers in until the supervisor is gone."""
         try:

@@ -47,6 +47,10 @@ class Turns:
         found = [key for key in self._open if key[0] == caller and key[1] in results]
         return [{"do": "step", "mark": "end", "step": self._open.pop(key)} for key in found]
 
+    def under_way(self, caller: str, results: set[str]) -> dict[str, str]:
+        """The steps of those of these calls that this caller has not brought a result of before."""
+        return {call: self._open[caller, call] for call in results if (caller, call) in self._open}
+
     def undelivered(self, caller: str, calls: list[ToolCall]) -> list[Message]:
         """The marks that end the steps of calls that never reached the caller."""
         return self.brought(caller, {call.id for call in calls})

@@ -26,6 +26,7 @@ from remit.events import (
     Open,
     Session,
     Step,
+    Turn,
 )
 
 Record = dict[str, Any]
@@ -43,7 +44,7 @@ def decode(record: Record) -> Event | None:
 
 def _session(r: Record) -> Event:
     scope, respond, sight = dict(r.get("scope") or {}), dict(r.get("respond") or {}), r.get("sight") or "normal"
-    return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight)
+    return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight, str(r.get("workspace") or ""))
 
 
 def _attempts(r: Record) -> Event:
@@ -73,6 +74,20 @@ def _declared(d: Record) -> Declared:
 
 def _word(word: object) -> str | None:
     return None if word is None else str(word)
+
+
+def _turn(r: Record) -> Event:
+    steps, tools = tuple(map(str, r.get("steps") or ())), r.get("tools")
+    return Turn(
+        r["n"], r["time"], r["mark"], r.get("source") or "", r.get("caller"), steps, _words(r.get("texts")),
+        _words(r.get("results")), None if tools is None else int(tools), int(r.get("earlier") or 0),
+        bool(r.get("elsewhere")),
+    )  # fmt: skip
+
+
+def _words(entries: list[Record] | None) -> tuple[str, ...]:
+    """Of hashes nothing is left to read."""
+    return tuple(str(entry.get("text") or "") for entry in entries or ())
 
 
 def _fork(r: Record) -> Event:
@@ -167,6 +182,7 @@ _DECODERS: dict[str, Callable[[Record], Event | None]] = {
     "session": _session,
     "attempts": _attempts,
     "step": _step,
+    "turn": _turn,
     "fork": _fork,
     "exec": _exec,
     "exit": _exit,

@@ -11,10 +11,11 @@ from typing import Any
 
 from remit.attribution.origin import origin_of
 from remit.attribution.steps import Attributor
+from remit.attribution.words import attribution_of, origin_of_words
 from remit.detectors import Context, Detector, build_detectors
 from remit.engine.decode import decode
 from remit.engine.judge import Judge
-from remit.events import Event, ProcessEvent, Session
+from remit.events import Event, ProcessEvent, Session, Turn
 from remit.findings import Attribution, Origin, Sighting
 
 NOWHERE = Attribution(None, "unknown", "no process caused this")
@@ -72,8 +73,11 @@ class Engine:
         out: list[bytes] = []
         try:
             for sighting in seat.detector.feed(event, self._context):
-                charged = self.attributor.of(sighting.process)
-                origin = origin_of(self.attributor, sighting.process, charged)
+                if isinstance(event, Turn):
+                    charged, origin = attribution_of(self.attributor, event), origin_of_words(event)
+                else:
+                    charged = self.attributor.of(sighting.process)
+                    origin = origin_of(self.attributor, sighting.process, charged)
                 out += self._judge.conclude(behaviour, _keyed(sighting, charged), charged, origin)
         except Exception as problem:
             seat.broken = True

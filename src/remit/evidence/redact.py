@@ -23,7 +23,7 @@ _PLAIN_KINDS = frozenset({"fork", "exit", "compute", "privilege", "signal", "res
 _PLAIN_MEMBERS = frozenset(
     {"process", "parent", "step", "tool", "phase", "mark", "source", "wall", "clause", "family", "session", "boot_id"}
     | {"version", "tier", "sight", "scope_digest", "host", "walls", "gaps", "limits", "respond", "workspace"}
-    | {"left_running", "shared", "candidates"}
+    | {"left_running", "shared", "candidates", "caller", "steps", "language"}
 )
 
 # Patterns see lower case, unless a rule says otherwise.

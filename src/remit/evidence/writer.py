@@ -25,7 +25,7 @@ PENDING_MAX = 1 << 20  # what must be said and cannot be written waits in memory
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What merely happened. Without step marks an act could be charged to the wrong step; the others are few.
 _MAY_BE_LOST = frozenset(
-    {"fork", "exec", "exit", "open", "device", "connect", "bind", "flow", "privilege", "signal", "compute"}
+    {"fork", "exec", "exit", "open", "device", "connect", "bind", "flow", "privilege", "signal", "compute", "turn"}
 )
 
 Allocate = Callable[[int, int, int], None]

@@ -24,7 +24,8 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         "walls": [_wall(wall, timeline) for wall in header.get("walls", ())],
         "gaps": _gaps(timeline),
         "phases": [_phase(phase) for phase in timeline.phases],
-        "steps": [_step(step, _state(step, timeline)) for step in timeline.steps.values()],
+        "steps": [_step(step, timeline) for step in timeline.steps.values()],
+        "said_last": timeline.said,
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "observed": [_denial(act) for act in timeline.observed.values()],
         "routine_refusals": timeline.routine,
@@ -118,7 +119,7 @@ def _phase(phase: PhaseLine) -> dict[str, Any]:
     }
 
 
-def _step(step: StepLine, state: str) -> dict[str, Any]:
+def _step(step: StepLine, timeline: Timeline) -> dict[str, Any]:
     return {
         "id": step.id,
         "tool": step.tool,
@@ -126,7 +127,10 @@ def _step(step: StepLine, state: str) -> dict[str, Any]:
         "phase": step.phase,
         "began": rfc3339(step.began),
         "ended": rfc3339(step.ended) if step.ended is not None else None,
-        "state": state,
+        "state": _state(step, timeline),
+        "said": step.said,
+        "declared": step.declared,
+        "did": timeline.deeds.of(step.id).listed(),
         "lost": step.lost,
         "event_count": step.event_count,
         "left_running": step.left_running,

@@ -18,9 +18,14 @@ Item = dict[str, Any]
 def render_text(report: Item) -> str:
     """The whole report, ending with a newline."""
     # Line breaks of a command become spaces before cleaning would turn them into marks.
-    said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
-    report = clean(report)
-    report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
+    asked = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
+    said = [one_line(step["said"], WIDTH - 12) for step in report["steps"]]
+    last = one_line(report["said_last"], WIDTH - 12)
+    report = clean({**report, "said_last": last})
+    report["steps"] = [
+        {**step, "arguments": words, "said": text}
+        for step, words, text in zip(report["steps"], asked, said, strict=True)
+    ]
     parts = [
         *(
             _verdict,
@@ -151,12 +156,16 @@ def _steps(report: Item) -> Iterator[str]:
     for step in steps:
         what = f"{step['tool']}: {step['arguments']}" if step["arguments"] is not None else step["tool"]
         yield f"  {step['id']:<{widest}}  {step['state']:<12}  {what}".rstrip()
+        if step["said"]:
+            yield f"  {'':<{widest}}  said: {step['said']}"
         if step["lost"]:
             yield f"  {'':<{widest}}  {step['lost']} event(s) were lost during this step"
         if step["left_running"]:
             names = ", ".join(_program(process) for process in step["left_running"][:LONGEST_LIST])
             hidden = len(step["left_running"]) - LONGEST_LIST
             yield f"  {'':<{widest}}  left running: {names}" + (f" and {hidden} more" if hidden > 0 else "")
+    if report["said_last"]:
+        yield f"  {'':<{widest}}  said last: {report['said_last']}"
 
 
 def _denials(report: Item) -> Iterator[str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from remit.attribution.deeds import Deeds
 from remit.attribution.steps import Attributor
 from remit.engine.decode import decode
 from remit.errors import EvidenceError
@@ -27,12 +28,15 @@ from remit.events import (
     Open,
     ProcessEvent,
     Step,
+    Turn,
 )
 from remit.evidence.reader import damage_named, read_records
 from remit.findings import Attribution
+from remit.plain import plain
 from remit.report.words import socket_in_words
 
 SECOND = 1_000_000_000
+_LONGEST_SAID = 1000  # characters of what the model said before a step; the rest is in the evidence
 
 
 @dataclass(slots=True)
@@ -48,6 +52,8 @@ class StepLine:
     lost: int = 0
     event_count: int = 0
     left_running: list[dict[str, str]] = field(default_factory=list)
+    declared: dict[str, Any] | None = None  # what its arguments say that it will do
+    said: str = ""  # by the model, with the call or before it
 
 
 @dataclass(slots=True)
@@ -101,6 +107,8 @@ class Timeline:
     left_behind: list[dict[str, str]] = field(default_factory=list)
     left_unseen: int = 0  # trees that were too many to look at
     redacted: dict[str, int] = field(default_factory=dict)
+    deeds: Deeds = field(default_factory=Deeds)
+    said: str = ""  # by the model, with no step after it
     unsigned: str | None = None  # why the notary signed no more
 
 
@@ -165,13 +173,19 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         case Attempts():
             timeline.attempts = event.results
         case Step(mark="begin"):
-            timeline.steps[event.step] = StepLine(event.step, event.tool, event.arguments, event.phase, event.time)
+            step = StepLine(event.step, event.tool, event.arguments, event.phase, event.time)
+            timeline.steps[event.step] = step
+            step.declared = plain(event.declared)
+            if event.source == "sdk":
+                step.said, timeline.said = timeline.said, ""
         case Step() if event.step in timeline.steps:
             step = timeline.steps[event.step]
             step.ended = event.time
             step.left_running = [
                 named for process in event.left_running if (named := _of_step(attributor, process, event.step))
             ]
+        case Turn(mark="answer"):
+            _said(timeline, event)
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.dropped
             steps = attributor.in_force if event.steps is None else event.steps
@@ -186,6 +200,7 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         charged = timeline.steps.get(attribution.step or "")
         if charged is not None:
             charged.event_count += 1
+        timeline.deeds.feed(event, attribution)
         if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
         if isinstance(event, Open) and event.routine:
@@ -203,6 +218,18 @@ def _phase(timeline: Timeline, attributor: Attributor, record: dict[str, Any]) -
         phase = timeline.phases[-1]
         phase.ended, phase.survivors = record["time"], record["survivors"]
         phase.left_running = [_named(attributor, process) for process in record["left_running"]]
+
+
+def _said(timeline: Timeline, turn: Turn) -> None:
+    """A gateway's answers name the steps that they began; a harness gives the words first, and then begins steps."""
+    text = turn.text[:_LONGEST_SAID]
+    steps = [timeline.steps[step] for step in turn.steps if step in timeline.steps]
+    for step in steps:
+        step.said = text
+    if steps:
+        timeline.said = ""
+    elif text and turn.tools != 0:  # a side question of the harness's, such as for a title, has no tools
+        timeline.said = text
 
 
 def _deny(

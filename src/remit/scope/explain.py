@@ -132,6 +132,8 @@ def _model(plan: Plan) -> Iterator[str]:
         name = plan.model.credential.removeprefix("env:")
         whose = "the agent's own login" if name == "agent" else f"a credential that it never has, the caller's {name}"
         yield f"{plan.model.upstream} ({plan.model.api}), through a gateway that marks its steps, with {whose}  (model)"
+        kept = {"full": "in full, without known secrets", "hashes": "as hashes", "none": "not at all"}
+        yield f"what is said is recorded {kept[plan.model.transcript]}  (model.transcript)"
 
 
 def _addresses(grants: Iterable[AddressGrant]) -> Iterator[str]:

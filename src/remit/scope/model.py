@@ -261,6 +261,9 @@ class Model(_Strict):
     credential: Annotated[str, AfterValidator(_credential)] = Field(
         description="env:NAME, a variable of the caller's that the gateway puts in; or agent, the agent's own login"
     )
+    transcript: Literal["full", "hashes", "none"] = Field(
+        default="full", description="what the evidence keeps of what the model says and is told, besides tool calls"
+    )
 
 
 class PhaseFiles(_Strict):

@@ -1,4 +1,5 @@
-"""What the model gateway may ask besides marking steps: who calls it, and to have it recorded when it refuses a call.
+"""What the model gateway may ask besides marking steps: who calls it, and to have it recorded what is said, and when it
+refuses a call.
 
 It stands outside the boundary, and its connections are made by the deputy for the agent. So the supervisor knows whose
 each one is: by the inode of the socket at its other end, which the kernel tells (sock_diag(7)).
@@ -19,6 +20,11 @@ from remit.supervisor.flows import Connections
 from remit.supervisor.processes import ProcessTable
 
 OUTSIDE = "outside"  # stands for a harness that is none of the session's processes
+
+_TURN = (
+    *("mark", "caller", "language", "model", "steps", "tools", "earlier", "elsewhere", "status", "bytes", "sha256"),
+    *("texts", "results"),
+)
 
 
 class GatewayRequests:
@@ -51,7 +57,15 @@ class GatewayRequests:
                 "model", mark="unread", process=message.get("caller"), asked=None, reason=str(message["reason"])
             )
             return None
+        if action == "turn":
+            return self.turn(message, "gateway")
         raise ProtocolError(f"not for a gateway to ask: {action}")
+
+    def turn(self, message: Message, source: str) -> None:
+        """Record what a model said, or was told, as it is."""
+        if message.get("mark") not in ("request", "answer"):
+            raise ProtocolError(f"neither request nor answer: {message.get('mark')}")
+        self._record("turn", source=source, **{name: message[name] for name in _TURN if name in message})
 
     def gone(self) -> None:
         """Without its gateway the agent has no model; its walls stand."""

@@ -132,6 +132,8 @@ class Requests:
             self._steps.begin(message, source)
             self._step_owners[message["step"]] = connection
             return None
+        if action == "turn" and connection is self.harness:
+            return self._gateway.turn(message, source)
         if action == "signal":
             return self.send_signal(int(message["spawn"]), int(message["signal"]), group=bool(message.get("group")))
         by = "harness" if connection is self.harness else "operator"

@@ -69,6 +69,20 @@ class Playbook:
             left_running=[self.id(name) for name in left_running],
         )
 
+    # Words
+
+    def say(self, text: str, *steps: str, source: str = "sdk", **more: Any) -> Playbook:
+        """The model says something, in the answer whose calls began these steps if any are named."""
+        members = {"source": source, "mark": "answer", "caller": None, "steps": steps, "texts": [{"text": text}]}
+        return self.add("turn", **members | more)
+
+    def tell(self, *texts: str, results: dict[str, str] | None = None, **more: Any) -> Playbook:
+        """The model is told something: texts, and the results of calls by their steps."""
+        entries = [{"text": text} for text in (results or {}).values()]
+        words = {"texts": [{"text": text} for text in texts], "results": entries, "tools": 1, "earlier": 0}
+        members = {"source": "gateway", "mark": "request", "caller": None, "steps": list(results or {}), **words}
+        return self.add("turn", **members | more)
+
     # Processes
 
     def spawn(self, *command: str, step: str | None = None, name: str = "", source: str | None = None) -> Playbook:
