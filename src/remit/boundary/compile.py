@@ -131,6 +131,7 @@ def compile_scope(
         make_sockets=not host.take_descriptors,
         model=_model(scope, source),
         phases=phases,
+        claims=tuple(dict.fromkeys(scope.claims)),
     )
 
 

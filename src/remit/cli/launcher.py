@@ -25,7 +25,7 @@ from remit.kernel import process
 from remit.kernel.paths import is_inside
 from remit.plain import Data
 from remit.plan import Plan, widest
-from remit.protocol import Message, ProtocolError, Receiver, send
+from remit.protocol import Message, ProtocolError, Receiver, claims_place, send
 from remit.scope.gaps import GAPS
 from remit.supervisor.respond import Responder
 
@@ -118,6 +118,7 @@ class Launched:
             if self.gateway is not None:
                 _end_gateway(self.gateway)
             remove_tree(self._temporary)
+            _remove_socket(claims_place(self._temporary))
         return Ended(
             self.session,
             self.evidence,
@@ -284,6 +285,13 @@ def _kill_orphans() -> None:
     Responder(set(), reap, reader).kill()
     os.close(reader)
     os.close(writer)
+
+
+def _remove_socket(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # most sessions have none
 
 
 def _reap(child: int) -> None:

@@ -22,7 +22,7 @@ from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import files, proc
 from remit.plan import Plan
-from remit.protocol import Receiver, send
+from remit.protocol import CLAIMS_VARIABLE, Receiver, claims_place, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
 from remit.supervisor.notary_pipe import NotaryPipe
@@ -53,6 +53,8 @@ def oversee(
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
+    if "socket" in request.plan.claims:
+        supervisor.accept_claims(claims_place(temporary_directory))
     _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
     # From here on nothing is imported any more: the agent may write where Python, or the dynamic linker, would look.
     sys.meta_path.clear()
@@ -104,6 +106,8 @@ def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directo
         if any(name == rule or (rule.endswith("*") and name.startswith(rule[:-1])) for rule in plan.environment.keep)
     }
     kept["TMPDIR"] = temporary_directory
+    if "socket" in plan.claims:
+        kept[CLAIMS_VARIABLE] = claims_place(temporary_directory)
     made = {name: value.replace("$TMPDIR", temporary_directory) for name, value in plan.environment.set.items()}
     return kept | made
 

@@ -13,6 +13,7 @@ from remit.events import (
     Attempts,
     Call,
     Change,
+    Claim,
     Compute,
     Connect,
     Declared,
@@ -73,6 +74,13 @@ def _declared(d: Record) -> Declared:
 
 def _word(word: object) -> str | None:
     return None if word is None else str(word)
+
+
+def _claim(r: Record) -> Event:
+    return Claim(
+        r["n"], r["time"], r.get("process"), r["mark"], r.get("step"), r.get("tool") or "", r.get("arguments"),
+        r.get("source") or "", r.get("group"), r.get("within"), r.get("began"), r.get("ended"),
+    )  # fmt: skip
 
 
 def _fork(r: Record) -> Event:
@@ -167,6 +175,7 @@ _DECODERS: dict[str, Callable[[Record], Event | None]] = {
     "session": _session,
     "attempts": _attempts,
     "step": _step,
+    "claim": _claim,
     "fork": _fork,
     "exec": _exec,
     "exit": _exit,

@@ -18,8 +18,10 @@ Item = dict[str, Any]
 def render_text(report: Item) -> str:
     """The whole report, ending with a newline."""
     # Line breaks of a command become spaces before cleaning would turn them into marks.
-    said = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
-    report = clean(report)
+    said = [_short(step["arguments"]) for step in report["steps"]]
+    claims = [{**claim, "arguments": _short(claim["arguments"])} for claim in report["claims"][:LONGEST_LIST]]
+    hidden = len(report["claims"]) - len(claims) + report["claims_not_listed"]
+    report = clean({**report, "claims": claims, "claims_hidden": hidden})
     report["steps"] = [{**step, "arguments": words} for step, words in zip(report["steps"], said, strict=True)]
     parts = [
         *(
@@ -27,6 +29,7 @@ def render_text(report: Item) -> str:
             _findings,
             _phases,
             _steps,
+            _claims,
             _denials,
             _observed,
             _held,
@@ -39,6 +42,10 @@ def render_text(report: Item) -> str:
     ]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _short(arguments: Any) -> str | None:
+    return None if arguments is None else one_line(arguments, 60)
 
 
 def _head(session: Item) -> Iterator[str]:
@@ -157,6 +164,20 @@ def _steps(report: Item) -> Iterator[str]:
             names = ", ".join(_program(process) for process in step["left_running"][:LONGEST_LIST])
             hidden = len(step["left_running"]) - LONGEST_LIST
             yield f"  {'':<{widest}}  left running: {names}" + (f" and {hidden} more" if hidden > 0 else "")
+
+
+def _claims(report: Item) -> Iterator[str]:
+    if report["claims"]:
+        yield "CLAIMED FROM INSIDE, NEVER MORE THAN LIKELY"
+    for claim in report["claims"]:
+        said = "" if claim["arguments"] is None else f": {claim['arguments']}"
+        yield f"  {claim['id']}  {claim['tool']}{said}".rstrip()
+        who = claim["program"].rpartition("/")[2] or claim["process"] or "a process that was gone"
+        filled = f"{claim['event_count']} event(s) may be its own" if claim["heeded"] else "it fills no gap"
+        same = "; a step of this id was seen from outside" if claim["same_id_as_step"] else ""
+        yield from _indented(f"said by {who}{' after it was over' if claim['late'] else ''}; {filled}{same}", 6)
+    if report["claims_hidden"]:
+        yield f"  and {report['claims_hidden']} more, most of them in the JSON report"
 
 
 def _denials(report: Item) -> Iterator[str]:

@@ -18,6 +18,7 @@ from remit.events import (
     Attempts,
     Call,
     Change,
+    Claim,
     Connect,
     End,
     Event,
@@ -30,6 +31,7 @@ from remit.events import (
 )
 from remit.evidence.reader import damage_named, read_records
 from remit.findings import Attribution
+from remit.report.claimed import ClaimList
 from remit.report.words import socket_in_words
 
 SECOND = 1_000_000_000
@@ -101,6 +103,7 @@ class Timeline:
     left_behind: list[dict[str, str]] = field(default_factory=list)
     left_unseen: int = 0  # trees that were too many to look at
     redacted: dict[str, int] = field(default_factory=dict)
+    claims: ClaimList = field(default_factory=ClaimList)
     unsigned: str | None = None  # why the notary signed no more
 
 
@@ -172,9 +175,13 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             step.left_running = [
                 named for process in event.left_running if (named := _of_step(attributor, process, event.step))
             ]
+        case Claim():
+            timeline.claims.take(event, attributor)
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.dropped
-            steps = attributor.in_force if event.steps is None else event.steps
+            # A claim that was not taken down is nothing that happened, and a flood of them hurts no step.
+            within = () if event.loss_class == "claim" else attributor.in_force
+            steps = within if event.steps is None else event.steps
             for name in steps:
                 if name in timeline.steps:
                     timeline.steps[name].lost += event.dropped
@@ -186,6 +193,7 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         charged = timeline.steps.get(attribution.step or "")
         if charged is not None:
             charged.event_count += 1
+        timeline.claims.charge(attribution.candidates)
         if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
         if isinstance(event, Open) and event.routine:

@@ -305,6 +305,9 @@ class Scope(_Strict):
     phases: dict[PhaseName, Phase] = Field(
         default={}, max_length=16, description="stretches of a session with grants of their own, by name"
     )
+    claims: list[Literal["socket"]] = Field(
+        default=[], description="ways in which programs inside may say what their steps are; never more than likely"
+    )
     nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
