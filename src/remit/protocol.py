@@ -18,13 +18,7 @@ Message = dict[str, Any]
 
 MESSAGE_MAX = 4 << 20  # an argument vector and environment may be 2 MiB (execve(2)) before JSON quotes them
 DESCRIPTORS_MAX = 8
-CLAIMS_VARIABLE = "REMIT_CLAIMS"  # in the agent's environment: the path of the session's claims socket
 _LENGTH = struct.Struct("!I")
-
-
-def claims_place(temporary_directory: str) -> str:
-    """Where the session's claims socket is: beside the private directory, which is the agent's to write."""
-    return f"{temporary_directory}.claims"
 
 
 class ProtocolError(Exception):

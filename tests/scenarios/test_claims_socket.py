@@ -14,7 +14,7 @@ import pytest
 from stage import Stage, charged, ended, is_sound, recorded, records, wait_for
 
 import remit
-from remit.protocol import CLAIMS_VARIABLE
+from remit.claims import CLAIMS_VARIABLE
 from remit.report.summary import build_report
 
 # claim.py WORD...: a claim for each word, MARK:STEP, and a command that is run for each `run:NAME`.

@@ -137,3 +137,49 @@ def test_claude_code(stage: Stage, repository: Path) -> None:
         evidence = session(stage, model, scope, str(AGENTS / "node_modules/.bin/claude"), *words)
         assert {headers.get("x-api-key", headers.get("X-Api-Key")) for _, headers, _ in model.requests} == {SECRET}
     check(evidence, repository)
+
+
+@pytest.mark.skipif(
+    not (AGENTS / "node_modules/.bin/claude").exists(), reason="scripts/agents installs Claude Code's command line"
+)
+def test_claude_code_with_remits_hook(stage: Stage, repository: Path) -> None:
+    """Its model is reached without a gateway, so what its hook claims is all that is known of its steps."""
+    assert stage.remit("hook", "install").returncode == 0
+    with serving(Model(calls("Bash", description="work"))) as model:
+        scope = {
+            "remit": 1,
+            "task": "fix-the-sum",
+            "use": ["base", "node", "git", "python", "hook"],
+            "files": {"write": ["$WORKSPACE", "$TMPDIR"], "execute": [str(AGENTS)]},
+            "network": {"connect": [{"cidr": "127.0.0.1", "port": model.port}]},
+            "claims": ["socket"],
+            "environment": {
+                "set": {
+                    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+                    "DISABLE_AUTOUPDATER": "1",
+                    "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{model.port}",
+                    "ANTHROPIC_API_KEY": "none",
+                }
+            },
+        }
+        place = stage.root / "scope.yaml"
+        place.write_text(json.dumps(scope))
+        words = (AGENTS / "node_modules/.bin/claude", "-p", "fix it", "--dangerously-skip-permissions")
+        done = stage.remit("run", "--scope", place, "--", *words, timeout=110)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    evidence = stage.evidence()
+    found = {
+        " ".join(record["arguments"]): (attribution.step, attribution.attribution)
+        for record, attribution in charged(evidence)
+        if record["kind"] == "exec" and not record["errno"]
+    }
+    for program, number in PROGRAMS.items():
+        assert found[program] == (f"claim:call_{number}", "likely"), program
+    report = build_report(evidence)
+    claims = {claim["id"]: claim for claim in report["claims"]}
+    assert [claims[f"claim:call_{n}"]["arguments"]["command"] for n in range(1, 6)] == LINES
+    assert all(claims[f"claim:call_{n}"]["ended"] for n in range(1, 6))
+    assert {(found["behaviour"], found["step"], found["attribution"]) for found in report["findings"]} == {
+        ("reverse-tunnel", "claim:call_3", "likely"), ("crypto-mining", "claim:call_4", "likely"),
+    }  # fmt: skip
+    is_sound(evidence)

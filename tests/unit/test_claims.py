@@ -17,16 +17,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remit.attribution.claims import IN_FORCE_MAX, PREFIX
+from remit.attribution.claims import IN_FORCE_MAX
 from remit.attribution.steps import Attributor
+from remit.claims import CLAIMED, LINE_MAX
 from remit.engine.decode import decode
+from remit.errors import StepError
 from remit.findings import Attribution
 from remit.report.summary import build_report
 from remit.report.text import render_text
 from remit.supervisor import claims as claims_module
-from remit.supervisor.claims import LINE_MAX, ClaimsSocket, NoClaim, read_claim
+from remit.supervisor.claims import ClaimsSocket, NoClaim, read_claim
 from remit.supervisor.processes import ProcessTable
-from remit.supervisor.steps import CLAIMED
+from remit.supervisor.steps import Steps
 from remit.testing import Playbook
 
 
@@ -144,7 +146,7 @@ def test_with_or_without_claims_everything_seen_from_outside_is_the_same(acts: l
     for one, other in zip(charges(book.records), charges(book.records, claims=False), strict=True):
         if other.attribution == "unknown" and not other.candidates and one != other:
             assert one.attribution == "likely"
-            assert all(name.startswith(PREFIX) for name in one.candidates)
+            assert all(name.startswith(CLAIMED) for name in one.candidates)
         else:
             assert one == other
 
@@ -159,7 +161,8 @@ def charges(records: list[dict[str, Any]], *, claims: bool = True) -> list[Attri
 
 
 def test_no_step_from_outside_can_be_called_as_a_claim_is() -> None:
-    assert CLAIMED == PREFIX
+    with pytest.raises(StepError, match="is one of a claim"):
+        Steps(lambda kind, **members: 0, None).begin({"step": "claim:a"}, "sdk")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

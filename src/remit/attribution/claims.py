@@ -8,10 +8,10 @@ Claims of a process that is itself charged to a step from outside fill nothing: 
 from __future__ import annotations
 
 from remit.attribution.lineage import Charge
+from remit.claims import CLAIMED
 from remit.events import Claim
 from remit.plain import Data
 
-PREFIX = "claim:"
 IN_FORCE_MAX = 64  # the oldest makes room: whoever is inside can begin as many as it likes
 _REASON = "claimed from inside; nothing outside saw a step"
 
@@ -41,14 +41,14 @@ class Claims:
         if not heeded:
             return
         if event.mark == "begin" and event.step is not None:
-            name = PREFIX + event.step
-            within = None if event.within is None else PREFIX + event.within
+            name = CLAIMED + event.step
+            within = None if event.within is None else CLAIMED + event.within
             self._in_force.pop(name, None)
             self._in_force[name] = Claimed(name, event.group, within)
             if len(self._in_force) > IN_FORCE_MAX:
                 del self._in_force[next(iter(self._in_force))]
         elif event.mark == "end" and event.step is not None:
-            self._in_force.pop(PREFIX + event.step, None)
+            self._in_force.pop(CLAIMED + event.step, None)
         elif event.mark == "end":
             ended = [name for name, claimed in self._in_force.items() if claimed.group == event.group]
             for name in ended:

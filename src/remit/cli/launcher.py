@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from remit.boundary.launch import remember_dispositions
 from remit.boundary.mask_mounts import make_placeholders, remove_placeholders
+from remit.claims import claims_place
 from remit.cli import supervise
 from remit.cli.begin import Begun
 from remit.cli.libraries import check_libraries
@@ -25,7 +26,7 @@ from remit.kernel import process
 from remit.kernel.paths import is_inside
 from remit.plain import Data
 from remit.plan import Plan, widest
-from remit.protocol import Message, ProtocolError, Receiver, claims_place, send
+from remit.protocol import Message, ProtocolError, Receiver, send
 from remit.scope.gaps import GAPS
 from remit.supervisor.respond import Responder
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from remit import __version__
 from remit.attempts.chosen import CHOSEN, OBSERVING
 from remit.boundary.launch import Boundary, Rising
+from remit.claims import CLAIMS_VARIABLE, claims_place
 from remit.errors import BoundaryError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
 from remit.kernel import files, proc
 from remit.plan import Plan
-from remit.protocol import CLAIMS_VARIABLE, Receiver, claims_place, send
+from remit.protocol import Receiver, send
 from remit.supervisor.engine_pipe import EnginePipe
 from remit.supervisor.loop import Supervisor
 from remit.supervisor.notary_pipe import NotaryPipe

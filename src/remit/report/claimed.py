@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from remit.attribution.claims import PREFIX
 from remit.attribution.steps import Attributor
+from remit.claims import CLAIMED
 from remit.events import Claim
 
 LISTED_MAX = 10_000
@@ -40,7 +40,7 @@ class ClaimList:
     unlisted: int = 0
 
     def take(self, event: Claim, attributor: Attributor) -> None:
-        name = "" if event.step is None else PREFIX + event.step
+        name = "" if event.step is None else CLAIMED + event.step
         if event.mark == "end":
             if name in self.lines and self.lines[name].ended is None:
                 self.lines[name].ended = event.time
@@ -59,5 +59,5 @@ class ClaimList:
     def charge(self, names: tuple[str, ...]) -> None:
         """Count an event for each claimed step that it is charged to, or may be."""
         for name in names:
-            if name.startswith(PREFIX) and name in self.lines:
+            if name.startswith(CLAIMED) and name in self.lines:
                 self.lines[name].event_count += 1

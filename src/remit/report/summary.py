@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from remit.attribution.claims import PREFIX
+from remit.claims import CLAIMED
 from remit.report.claimed import ClaimLine
 from remit.report.timeline import Denial, PhaseLine, StepLine, Timeline, build_timeline, rfc3339
 
@@ -138,7 +138,7 @@ def _step(step: StepLine, state: str) -> dict[str, Any]:
 
 
 def _claim(claim: ClaimLine, timeline: Timeline) -> dict[str, Any]:
-    step = claim.id.removeprefix(PREFIX)
+    step = claim.id.removeprefix(CLAIMED)
     return {
         "id": claim.id,
         "tool": claim.tool,

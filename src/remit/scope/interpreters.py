@@ -43,6 +43,11 @@ def python_prefixes(places: Places) -> PythonPlaces:
     return PythonPlaces(found, tuple(dict.fromkeys(sources)), pyenv_root)
 
 
+def prefixes_of(program: str, places: Places) -> tuple[str, ...]:
+    """The virtual environment of one Python interpreter, and the prefix of the one that really runs."""
+    return _safe(_python_prefix(program), places)
+
+
 def node_prefixes(places: Places) -> tuple[str, ...]:
     """Prefixes of every node on `$PATH`, such as `~/.nvm/versions/node/v22.1.0`."""
     prefixes: list[str] = []

@@ -7,9 +7,11 @@ interpreter lives is found by `remit.scope.interpreters`.
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, field, replace
 
-from remit.scope.interpreters import node_prefixes, python_prefixes
+import remit
+from remit.scope.interpreters import node_prefixes, prefixes_of, python_prefixes
 from remit.scope.variables import Places
 
 
@@ -131,7 +133,9 @@ _NODE = Preset(
     set={"npm_config_cache": "$TMPDIR/npm", "npm_config_update_notifier": "false"},
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (_BASE, _GIT, _PYTHON, _NODE)}
+_HOOK = Preset(name="hook", version=1, summary="remit itself, so that an agent can call `remit hook`")
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (_BASE, _GIT, _PYTHON, _NODE, _HOOK)}
 
 
 def find_preset(name: str, places: Places) -> Preset:
@@ -143,6 +147,9 @@ def find_preset(name: str, places: Places) -> Preset:
         return replace(preset, execute=found.prefixes, read=found.sources, set={**preset.set, **extra})
     if name == "node":
         return replace(preset, execute=node_prefixes(places))
+    if name == "hook":
+        code = os.path.dirname(os.path.dirname(remit.__file__))
+        return replace(preset, execute=prefixes_of(sys.executable, places), read=(code,))
     if name == "git":
         # HOME is moved away, so git is told where the real settings are.
         for candidate in (".gitconfig", ".config/git/config"):

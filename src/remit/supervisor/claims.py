@@ -17,15 +17,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from remit.claims import DEEPEST, LINE_MAX, WORD_MAX
 from remit.kernel import proc
 from remit.supervisor.connections import Watch
 from remit.supervisor.control import CONTROL_PRIORITY
 from remit.supervisor.processes import ProcessTable
 
-LINE_MAX = 64 << 10
 CONNECTIONS_MAX = 64  # the one that has been silent longest makes room
 RATE, BURST = 50.0, 1000.0  # claims a second, and at once; a claim of n KiB counts as n more
-_WORD_MAX, _DEEPEST = 256, 16
 _CREDENTIALS = struct.Struct("=iII")
 _WORDS = ("tool", "source", "group", "within")
 _OUTSIDER = "claims are made by the session's own processes"
@@ -230,7 +229,7 @@ def read_claim(line: bytes) -> dict[str, Any]:
         if said.get(name) is not None and not (type(said[name]) is int and 0 <= said[name] < 1 << 63):
             raise NoClaim(f"{name} is not a time in nanoseconds")
     arguments = said.get("arguments")
-    if not _is_shallow(arguments, _DEEPEST):
+    if not _is_shallow(arguments, DEEPEST):
         raise NoClaim("arguments are nested too deeply")
     optional = {name: said[name] for name in ("group", "within", "began", "ended") if said.get(name) is not None}
     words = {"tool": said.get("tool"), "source": said.get("source")}
@@ -238,7 +237,7 @@ def read_claim(line: bytes) -> dict[str, Any]:
 
 
 def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= _WORD_MAX
+    return isinstance(value, str) and 0 < len(value) <= WORD_MAX
 
 
 def _is_shallow(value: Any, deepest: int) -> bool:

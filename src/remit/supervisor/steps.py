@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from remit.claims import CLAIMED
 from remit.errors import StepError
 from remit.protocol import Message
 from remit.supervisor.channels import held_channels, steering_channel
@@ -12,7 +13,6 @@ from remit.supervisor.phases import Phases
 from remit.supervisor.processes import ProcessTable
 
 STEP_ID_MAX = 256
-CLAIMED = "claim:"  # what steps are called that are only claimed from inside
 
 
 class Steps:
