@@ -37,7 +37,7 @@ Behaviour = Literal[
     "limit-tampering",
 ]
 Verdict = Literal["record", "freeze", "kill"]
-PresetName = Literal["base", "git", "python", "node", "hook"]
+PresetName = Literal["base", "git", "python", "node", "hook", "claude-code", "codex", "mini-swe-agent"]
 
 
 def _parsed(parser: Any, schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
