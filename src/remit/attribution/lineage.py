@@ -44,8 +44,8 @@ class Process:
     """One process: a forked child has its parent's program until it runs another."""
 
     __slots__ = (
-        "arguments", "before", "born_at_step", "chain", "charge", "claimed", "entry", "hears", "id", "image", "kept", "listens",
-        "open_calls", "parent", "ran_since_birth", "shared", "shell_calls", "unbroken",
+        "arguments", "before", "born_at_step", "chain", "charge", "claimed", "entry", "hears", "id", "image", "kept",
+        "listens", "open_calls", "parent", "ran_since_birth", "shared", "shell_calls", "unbroken",
     )  # fmt: skip
 
     def __init__(self, id: str, parent: str | None, charge: Charge, born_at_step: int) -> None:
