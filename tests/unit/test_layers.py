@@ -49,6 +49,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "boundary": {"digest", "errors", "plan", "protocol", "kernel", "scope", "evidence", "attempts"},
     "supervisor": {"claims", "digest", "errors", "plan", "protocol", "kernel", "boundary", "evidence", "attempts"},
     # What a harness imports.
+    "adapters": {"claims", "clock"},
     "clock": {"claims", "digest", "errors", "protocol", "session", "tool_arguments"},
 }
 ON_TOP = {"cli", "demo", "doctor"}
@@ -65,6 +66,9 @@ THIRD_PARTY = {
     "remit.evidence.signatures": {"cryptography"},
     "remit.cli.completion": {"shtab"},
     "remit.demo": {"asyncssh"},
+    "remit.adapters.openai_agents": {"agents"},
+    "remit.adapters.langchain": {"langchain_core"},
+    "remit.adapters.inspect_ai": {"inspect_ai"},
     "remit.clock.gateway": {"aiohttp", "multidict", "yarl"},
     "remit.clock.shell": {"tree_sitter", "tree_sitter_bash"},
 }

@@ -35,6 +35,7 @@ COMMANDS = {
     "doctor": ("remit.cli.doctor", "say what this machine can enforce, and prove each wall from inside"),
     "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
     "hook": ("remit.cli.hook", "tell the session what an agent's command hook says, or install it"),
+    "otlp": ("remit.cli.otlp", "run a command inside, and make claims of what its telemetry says"),
     "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }
 

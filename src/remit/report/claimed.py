@@ -44,6 +44,8 @@ class ClaimList:
         if event.mark == "end":
             if name in self.lines and self.lines[name].ended is None:
                 self.lines[name].ended = event.time
+                if self.lines[name].arguments is None:  # some know them only then
+                    self.lines[name].arguments = event.arguments
             return
         if name not in self.lines and len(self.lines) >= LISTED_MAX:
             self.unlisted += 1
