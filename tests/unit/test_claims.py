@@ -162,7 +162,7 @@ def charges(records: list[dict[str, Any]], *, claims: bool = True) -> list[Attri
 
 def test_no_step_from_outside_can_be_called_as_a_claim_is() -> None:
     with pytest.raises(StepError, match="is one of a claim"):
-        Steps(lambda kind, **members: 0, None).begin({"step": "claim:a"}, "sdk")  # type: ignore[arg-type]
+        Steps(lambda kind, **members: 0, None, None).begin({"step": "claim:a"}, "sdk")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
