@@ -7,11 +7,12 @@ import json
 import os
 import socket
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from stage import Stage, charged, ended, is_sound, recorded, records, wait_for
+from stage import REMIT, Stage, charged, ended, is_sound, recorded, records, wait_for
 
 import remit
 from remit.claims import CLAIMS_VARIABLE
@@ -71,6 +72,16 @@ def test_claims_fill_gaps_as_likely(stage: Stage) -> None:
     assert (report["denials"], report["lost"]) == ([], {})
     is_sound(stage.evidence())
     assert not list(Path("/tmp").glob(f"remit-{report['session']['id']}*"))
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="the outer filter is written for x86-64")
+def test_in_a_container_that_lets_nobody_take_sockets_too(stage: Stage) -> None:
+    outer = (sys.executable, Path(__file__).with_name("outer_filter.py"), *REMIT)
+    words = ("run", "--scope", scope(stage), "--", "python3", "claim.py", "begin:t1", "run:one", "end:t1")
+    done = subprocess.run([*outer, *words], cwd=stage.workspace, env=stage.environment, timeout=60, check=False)
+    assert done.returncode == 0
+    assert opened(stage.evidence())["one"] == ("claim:t1", "likely")
+    is_sound(stage.evidence())
 
 
 def test_without_the_key_there_is_no_socket(stage: Stage) -> None:

@@ -22,10 +22,12 @@ from remit.attribution.steps import Attributor
 from remit.claims import CLAIMED, LINE_MAX
 from remit.engine.decode import decode
 from remit.errors import StepError
+from remit.evidence.redact import Redactor
 from remit.findings import Attribution
 from remit.report.summary import build_report
 from remit.report.text import render_text
 from remit.supervisor import claims as claims_module
+from remit.supervisor import steps
 from remit.supervisor.claims import ClaimsSocket, NoClaim, read_claim
 from remit.supervisor.processes import ProcessTable
 from remit.supervisor.steps import Steps
@@ -160,7 +162,15 @@ def charges(records: list[dict[str, Any]], *, claims: bool = True) -> list[Attri
     return found
 
 
+def test_secrets_in_claims_are_redacted() -> None:
+    said = read_claim(
+        b'{"mark":"begin","step":"a","arguments":{"command":"curl -H \'Authorization: Bearer abcdef1234567890\' x"}}'
+    )
+    assert "abcdef1234567890" not in str(Redactor().members("claim", said))
+
+
 def test_no_step_from_outside_can_be_called_as_a_claim_is() -> None:
+    assert steps.CLAIMED == CLAIMED
     with pytest.raises(StepError, match="is one of a claim"):
         Steps(lambda kind, **members: 0, None, None).begin({"step": "claim:a"}, "sdk")  # type: ignore[arg-type]
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from remit import __version__
 from remit.attempts.chosen import CHOSEN, OBSERVING
 from remit.boundary.launch import Boundary, Rising
-from remit.claims import CLAIMS_VARIABLE, claims_place
 from remit.errors import BoundaryError
 from remit.evidence.redact import Redactor
 from remit.evidence.writer import EvidenceWriter
@@ -55,7 +54,7 @@ def oversee(
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
     if "socket" in request.plan.claims:
-        supervisor.accept_claims(claims_place(temporary_directory))
+        supervisor.accept_claims(temporary_directory)
     _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
     # From here on nothing is imported any more: the agent may write where Python, or the dynamic linker, would look.
     sys.meta_path.clear()
@@ -108,6 +107,8 @@ def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directo
     }
     kept["TMPDIR"] = temporary_directory
     if "socket" in plan.claims:
+        from remit.claims import CLAIMS_VARIABLE, claims_place  # most scopes have none
+
         kept[CLAIMS_VARIABLE] = claims_place(temporary_directory)
     made = {name: value.replace("$TMPDIR", temporary_directory) for name, value in plan.environment.set.items()}
     return kept | made

@@ -181,10 +181,12 @@ class Supervisor:
         peer = Connection(self._selector, connection, priority=CONTROL_PRIORITY, received=received, lost=lost)
         self.requests.adopt(role, peer)
 
-    def accept_claims(self, place: str) -> None:
-        """Take down what the session's own processes claim of their steps, at a socket of this path."""
-        from remit.supervisor.claims import ClaimsSocket  # only where the scope has claims
+    def accept_claims(self, temporary_directory: str) -> None:
+        """Take down what the session's own processes claim of their steps, at a socket beside this directory."""
+        from remit.claims import claims_place  # only where the scope has claims
+        from remit.supervisor.claims import ClaimsSocket
 
+        place = claims_place(temporary_directory)
         claims = ClaimsSocket(self._selector, place, self._boundary.deputy, self.processes, self.record)
         self._network.claims, self._losses.claims = claims.inode, claims
 

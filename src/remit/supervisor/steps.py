@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from remit.claims import CLAIMED
 from remit.errors import StepError
 from remit.protocol import Message
 from remit.supervisor.channels import held_channels, steering_channel
@@ -13,6 +12,7 @@ from remit.supervisor.phases import Phases
 from remit.supervisor.processes import ProcessTable
 
 STEP_ID_MAX = 256
+CLAIMED = "claim:"  # as in remit.claims, which is not loaded for this alone
 
 
 class Steps:
