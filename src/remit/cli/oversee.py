@@ -54,7 +54,13 @@ def oversee(
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
     if "socket" in request.plan.claims:
-        supervisor.accept_claims(temporary_directory)
+        try:
+            supervisor.accept_claims(temporary_directory)
+        except OSError as problem:
+            raise BoundaryError(
+                f"cannot make the claims socket beside {temporary_directory}: {problem.strerror}",
+                hint="make its directory writable, or leave claims out of the scope",
+            ) from problem
     _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
     # From here on nothing is imported any more: the agent may write where Python, or the dynamic linker, would look.
     sys.meta_path.clear()

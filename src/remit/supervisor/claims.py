@@ -47,7 +47,6 @@ class ClaimsSocket:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._selector = selector
-        self._path = path
         self._deputy = deputy
         self._processes = processes
         self._record = record
