@@ -123,6 +123,7 @@ def test_an_outsider_of_the_same_user_is_refused(stage: Stage) -> None:
         (refused,) = wait_for(lambda: recorded(stage.evidence(), "privilege", operation="claim"), "its record")
         assert (refused["arguments"], refused["process"], refused["refused"]) == ([os.getpid()], None, True)
         stage.remit("stop", "--kill")
+        process.wait(30)
     assert records(stage.evidence(), "claim") == []
     (denial,) = [item for item in build_report(stage.evidence())["denials"] if item["operation"] == "claim"]
     assert denial["step"] is None
