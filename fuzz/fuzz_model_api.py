@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["remit"]):
     from remit.clock.told import told_by
     from remit.clock.transcript import Transcript
     from remit.clock.turns import Turns
-    from remit.detectors.claims import read_claims
+    from remit.detectors.statements import read_statements
 
 LANGUAGES = (MESSAGES, CHAT, RESPONSES)
 
@@ -49,7 +49,7 @@ def test_one(data: bytes) -> None:
     if isinstance(request, dict):
         json.dumps(Transcript("full").request("1:1", language, told_by(language, request, {"x"}), {}, body))
     text = body.decode("utf-8", "replace")
-    list(read_claims(text))
+    list(read_statements(text))
     json.dumps(declared({"command": text}))
     json.dumps(declared({"code": f"python3 - <<'E'\n{text}\nE", "path": text}))
 

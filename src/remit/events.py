@@ -100,6 +100,24 @@ class Turn(Data):
         return "\n\n".join(self.texts)
 
 
+class Claim(Data):
+    """A process inside says that a step begins (`begin`), has ended (`end`, without a step all of the `group`), or was
+    (`past`). Nobody outside saw it."""
+
+    n: int
+    time: int
+    process: str | None
+    mark: str
+    step: str | None
+    tool: str
+    arguments: Any
+    source: str
+    group: str | None = None
+    within: str | None = None
+    began: int | None = None  # of what is past, as it says
+    ended: int | None = None
+
+
 class Fork(Data):
     """A process exists; `via` says how its parent is known, `source` who asked the supervisor to spawn it."""
 
@@ -265,4 +283,4 @@ class End(Data):
 
 
 ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
-Event = Session | Attempts | Step | Turn | ProcessEvent | Compute | Loss | End
+Event = Session | Attempts | Step | Turn | Claim | ProcessEvent | Compute | Loss | End

@@ -136,6 +136,7 @@ class Plan(Data):
     outside: tuple[str, ...] = ()  # remit's own places, which no scope lets the agent change
     hidden: tuple[str, ...] = ()  # those that no scope lets it read
     model: Model | None = None
+    claims: tuple[str, ...] = ()  # by which ways processes inside may claim steps: socket
     make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
     phases: tuple[Phase, ...] = ()
 
@@ -181,6 +182,7 @@ def plan_from_json(data: bytes) -> Plan:
         raw["hidden"] = tuple(raw["hidden"])
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
+        raw["claims"] = tuple(raw["claims"])
         raw["model"] = None if raw["model"] is None else Model(**raw["model"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])
         raw["gaps"] = tuple(Gap(**g) for g in raw["gaps"])

@@ -17,6 +17,9 @@ from stage import Stage, charged, is_sound, records
 from remit.report.summary import build_report
 
 AGENTS = Path(__file__).parents[2] / ".agents"
+MINI, CLAUDE, CODEX = AGENTS / "bin/mini", AGENTS / "node_modules/.bin/claude", AGENTS / "node_modules/.bin/codex"
+# The agents last: beside mini lies a python, too.
+SEARCH_PATH = f"/usr/local/bin:/usr/bin:/bin:{CLAUDE.parent}:{MINI.parent}"
 SECRET = "sk-real-9f3b7c21aa"
 WALLET = "4" + "A" * 94
 
@@ -57,7 +60,7 @@ def session(stage: Stage, model: Model, scope: dict[str, Any], *command: str) ->
     common = {"remit": 1, "task": "fix-the-sum"}
     wanted = {**common, **scope, "model": {**scope["model"], "upstream": upstream, "credential": "env:MODEL_API_KEY"}}
     place.write_text(json.dumps(wanted))
-    environment = {**stage.environment, "PATH": "/usr/local/bin:/usr/bin:/bin", "MODEL_API_KEY": SECRET}
+    environment = {**stage.environment, "PATH": SEARCH_PATH, "MODEL_API_KEY": SECRET}
     done = stage.remit("run", "--scope", place, "--", *command, env=environment, timeout=110)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     return stage.evidence()
@@ -105,35 +108,106 @@ def check(evidence: Path, repository: Path) -> None:
     is_sound(evidence)
 
 
-@pytest.mark.skipif(not (AGENTS / "bin/mini").exists(), reason="scripts/agents installs mini-swe-agent")
+@pytest.mark.skipif(not MINI.exists(), reason="scripts/agents installs mini-swe-agent")
 def test_mini_swe_agent(stage: Stage, repository: Path) -> None:
     script = [*calls("bash"), [Call("call_6", "bash", {"command": "echo COMPLETE_TASK_AND_SUBMIT_FINAL_OUTPUT"})]]
-    own = {"MSWEA_CONFIGURED": "true", "MSWEA_COST_TRACKING": "ignore_errors", "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
     scope = {
-        "use": ["base", "python", "git"],
-        "files": {"write": ["$WORKSPACE", "$TMPDIR"], "execute": [str(AGENTS)]},
-        "environment": {"set": own},
+        "use": ["base", "python", "git", "mini-swe-agent"],
+        "files": {"write": ["$WORKSPACE", "$TMPDIR"]},
         "model": {"api": "openai"},
     }
     words = ("-m", "openai/scripted", "-t", "fix it", "-y", "--exit-immediately", "-o", "/dev/null")
     with serving(Model(script)) as model:
-        evidence = session(stage, model, scope, str(AGENTS / "bin/mini"), *words)
+        evidence = session(stage, model, scope, "mini", *words)
         assert {headers["Authorization"] for _, headers, _ in model.requests} == {f"Bearer {SECRET}"}
     check(evidence, repository)
 
 
-@pytest.mark.skipif(
-    not (AGENTS / "node_modules/.bin/claude").exists(), reason="scripts/agents installs Claude Code's command line"
-)
+@pytest.mark.skipif(not CLAUDE.exists(), reason="scripts/agents installs Claude Code's command line")
 def test_claude_code(stage: Stage, repository: Path) -> None:
     scope = {
-        "use": ["base", "node", "git", "python"],
-        "files": {"write": ["$WORKSPACE", "$TMPDIR"], "execute": [str(AGENTS)]},
-        "environment": {"set": {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}},
+        "use": ["base", "claude-code", "git", "python"],
+        "files": {"write": ["$WORKSPACE", "$TMPDIR"]},
         "model": {"api": "anthropic"},
     }
     words = ("-p", "fix it", "--dangerously-skip-permissions", "--output-format", "json")
     with serving(Model(calls("Bash", description="work"))) as model:
-        evidence = session(stage, model, scope, str(AGENTS / "node_modules/.bin/claude"), *words)
+        evidence = session(stage, model, scope, "claude", *words)
         assert {headers.get("x-api-key", headers.get("X-Api-Key")) for _, headers, _ in model.requests} == {SECRET}
     check(evidence, repository)
+
+
+@pytest.mark.skipif(not CLAUDE.exists(), reason="scripts/agents installs Claude Code's command line")
+def test_claude_code_with_remits_hook(stage: Stage, repository: Path) -> None:
+    """Its model is reached without a gateway, so what its hook claims is all that is known of its steps."""
+    assert stage.remit("hook", "install").returncode == 0
+    with serving(Model(calls("Bash", description="work"))) as model:
+        scope = {
+            "remit": 1,
+            "task": "fix-the-sum",
+            "use": ["base", "claude-code", "git", "python", "hook"],
+            "files": {"write": ["$WORKSPACE", "$TMPDIR"]},
+            "network": {"connect": [{"cidr": "127.0.0.1", "port": model.port}]},
+            "claims": ["socket"],
+            "environment": {
+                "set": {
+                    "ANTHROPIC_BASE_URL": f"http://127.0.0.1:{model.port}",
+                    "ANTHROPIC_API_KEY": "none",
+                }
+            },
+        }
+        place = stage.root / "scope.yaml"
+        place.write_text(json.dumps(scope))
+        words = ("claude", "-p", "fix it", "--dangerously-skip-permissions")
+        environment = {**stage.environment, "PATH": SEARCH_PATH}
+        done = stage.remit("run", "--scope", place, "--", *words, env=environment, timeout=110)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    evidence = stage.evidence()
+    found = {
+        " ".join(record["arguments"]): (attribution.step, attribution.attribution)
+        for record, attribution in charged(evidence)
+        if record["kind"] == "exec" and not record["errno"]
+    }
+    for program, number in PROGRAMS.items():
+        assert found[program] == (f"claim:call_{number}", "likely"), program
+    report = build_report(evidence)
+    claims = {claim["id"]: claim for claim in report["claims"]}
+    assert [claims[f"claim:call_{n}"]["arguments"]["command"] for n in range(1, 6)] == LINES
+    assert all(claims[f"claim:call_{n}"]["ended"] for n in range(1, 6))
+    assert {(found["behaviour"], found["step"], found["attribution"]) for found in report["findings"]} == {
+        ("reverse-tunnel", "claim:call_3", "likely"), ("crypto-mining", "claim:call_4", "likely"),
+    }  # fmt: skip
+    is_sound(evidence)
+
+
+@pytest.mark.skipif(not CODEX.exists(), reason="`scripts/agents codex` installs Codex's command line")
+def test_codex(stage: Stage, repository: Path) -> None:
+    """It runs its programs through one of its own, which first runs itself: so what they are charged to is likely."""
+    script = [[Call(f"call_{n}", "exec_command", {"cmd": line})] for n, line in enumerate(LINES, start=1)]
+    scope = {
+        "use": ["base", "codex", "node", "git", "python"],
+        "files": {"write": ["$WORKSPACE", "$TMPDIR"]},
+        "model": {"api": "openai"},
+    }
+    provider = 'model_providers.remit={name="remit",base_url="%s",env_key="OPENAI_API_KEY",wire_api="responses"}'
+    line = (
+        f"""exec codex exec -m scripted -c model_provider=remit -c "$(printf '{provider}' "$OPENAI_BASE_URL")" """
+        "-c features.plugins=false --dangerously-bypass-approvals-and-sandbox 'fix it'"
+    )
+    with serving(Model(script)) as model:
+        evidence = session(stage, model, scope, "sh", "-c", line)
+        assert {headers.get("Authorization", headers.get("authorization")) for _, headers, _ in model.requests} == {
+            f"Bearer {SECRET}"
+        }
+    assert "a + b" in (repository / "calc.py").read_text()
+    marks = [(record["mark"], record["step"]) for record in records(evidence, "step")]
+    assert marks == [(mark, f"call_{n}") for n in range(1, 6) for mark in ("begin", "end")]
+    found = {
+        " ".join(record["arguments"]): attribution
+        for record, attribution in charged(evidence)
+        if record["kind"] == "exec" and not record["errno"]
+    }
+    for program, number in PROGRAMS.items():
+        assert f"call_{number}" in (found[program].step, *found[program].candidates), program
+        assert found[program].attribution in ("likely", "proven")
+    is_sound(evidence)

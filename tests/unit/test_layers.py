@@ -24,6 +24,7 @@ MOST_LINES = 400
 # A package may import those named here, itself, and `plain`, of which data is made. `cli`, `demo` and `doctor` stand
 # on top and may import anything.
 MAY_IMPORT: dict[str, set[str]] = {
+    "claims": set(),
     "digest": set(),
     "errors": set(),
     "events": set(),
@@ -37,18 +38,19 @@ MAY_IMPORT: dict[str, set[str]] = {
     "scope": {"errors", "plan", "uses"},
     "evidence": {"digest", "errors"},
     # The engine's column: from evidence to conclusions.
-    "attribution": {"events", "findings", "tool_arguments"},
+    "attribution": {"claims", "events", "findings", "tool_arguments"},
     "detectors": {"events", "findings", "attribution", "tool_arguments"},
     "engine": {"errors", "events", "findings", "evidence", "attribution", "detectors"},
-    "report": {"errors", "events", "findings", "uses", "evidence", "attribution", "detectors", "engine"},
+    "report": {"claims", "errors", "events", "findings", "uses", "evidence", "attribution", "detectors", "engine"},
     "testing": {"errors", "events", "findings", "evidence", "attribution", "engine"},
     # The supervisor's column: from a scope to walls, answers and evidence.
     "kernel": set(),
     "attempts": {"kernel"},
     "boundary": {"digest", "errors", "plan", "protocol", "kernel", "scope", "evidence", "attempts"},
-    "supervisor": {"digest", "errors", "plan", "protocol", "kernel", "boundary", "evidence", "attempts"},
+    "supervisor": {"claims", "digest", "errors", "plan", "protocol", "kernel", "boundary", "evidence", "attempts"},
     # What a harness imports.
-    "clock": {"digest", "errors", "protocol", "session", "tool_arguments"},
+    "adapters": {"claims", "clock"},
+    "clock": {"claims", "digest", "errors", "protocol", "session", "tool_arguments"},
 }
 ON_TOP = {"cli", "demo", "doctor"}
 COLUMNS = (
@@ -64,6 +66,9 @@ THIRD_PARTY = {
     "remit.evidence.signatures": {"cryptography"},
     "remit.cli.completion": {"shtab"},
     "remit.demo": {"asyncssh"},
+    "remit.adapters.openai_agents": {"agents"},
+    "remit.adapters.langchain": {"langchain_core"},
+    "remit.adapters.inspect_ai": {"inspect_ai"},
     "remit.clock.gateway": {"aiohttp", "multidict", "yarl"},
     "remit.clock.shell": {"tree_sitter", "tree_sitter_bash"},
 }

@@ -44,8 +44,8 @@ class Process:
     """One process: a forked child has its parent's program until it runs another."""
 
     __slots__ = (
-        "arguments", "before", "born_at_step", "chain", "charge", "entry", "hears", "id", "image", "kept", "listens",
-        "open_calls", "parent", "ran_since_birth", "shared", "shell_calls", "unbroken",
+        "arguments", "before", "born_at_step", "chain", "charge", "claimed", "entry", "hears", "id", "image", "kept",
+        "listens", "open_calls", "parent", "ran_since_birth", "shared", "shell_calls", "unbroken",
     )  # fmt: skip
 
     def __init__(self, id: str, parent: str | None, charge: Charge, born_at_step: int) -> None:
@@ -66,6 +66,7 @@ class Process:
         self.shell_calls: tuple[str, ...] = ()  # those that a shell which it is a fork of may have been told to run
         # For a shell, and its forks until they run a program: who started it, and the first step it can hear of.
         self.kept: tuple[str, int] | None = None
+        self.claimed: tuple[str, ...] = ()  # the steps that were claimed from inside when it was born
         self.listens = ""  # an address other than loopback that it, or an ancestor, listens on
 
     @property

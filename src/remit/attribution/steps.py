@@ -13,15 +13,17 @@ The rules, in order of strength. Time narrows and never proves; a wrong `proven`
    and its later children may act for any step since its birth.
 
 A tool call that a process of step N was given, by a model that it called itself, is a step within N: nobody but that
-process's own children is ever charged to it.
+process's own children is ever charged to it. What is claimed from inside is looked at only where all of this says
+nothing (`claims.py`).
 """
 
 from __future__ import annotations
 
+from remit.attribution.claims import Claims
 from remit.attribution.content import NONE, asks_for
 from remit.attribution.lineage import Charge, Lineage, Process
 from remit.attribution.shells import ANY, Asked
-from remit.events import Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
+from remit.events import Claim, Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
 from remit.findings import Attribution
 
 TICK = 10_000_000  # nanoseconds in a clock tick of /proc/PID/stat; USER_HZ is 100 on every Linux that we run on
@@ -54,6 +56,7 @@ class Attributor:
         self.history: list[StepRecord] = []  # in the order in which they began
         self.steps: dict[str, StepRecord] = {}
         self.records_lost = False  # of what happened, on a full disk
+        self.claims = Claims()
         self._asked: dict[str, Asked] = {}
         self._in_force: dict[str, int] = {}  # step -> its index in `history`
         self._boot: int | None = None  # real time of the boot, as the smallest of the upper bounds seen
@@ -63,6 +66,9 @@ class Attributor:
         match event:
             case Step():
                 self._step(event)
+                return None
+            case Claim():
+                self.claims.observe(event, heeded=self.is_heeded(event))
                 return None
             case Fork():
                 self._fork(event)
@@ -83,11 +89,27 @@ class Attributor:
         """To which step an act of this process is charged now."""
         process = self._known(process_id)
         charge = self._now(process)
+        if charge in (OWN, NO_STEP):
+            return self._claimed(process, charge)
         step = charge.step if charge.step else charge.candidates[0] if len(charge.candidates) == 1 else None
         birth = process.charge.step or (process.charge.candidates[0] if len(process.charge.candidates) == 1 else None)
         record = self.steps.get(step or "")
         phase = record.phase if record else None
         return Attribution(step, charge.attribution, charge.reason, charge.candidates, birth, self.in_force, phase)
+
+    def is_heeded(self, claim: Claim) -> bool:
+        """Whether a claim may fill gaps: not that of a process which somebody outside has charged to a step."""
+        process = self.lineage.get(claim.process or "")
+        return process is not None and process.charge in (OWN, NO_STEP) and not process.hears
+
+    def _claimed(self, process: Process, charge: Charge) -> Attribution:
+        """Of a process that nothing from outside ties to a step: what was claimed, or that there is none."""
+        an_operators = process.entry is not None and process.entry.source == "exec"
+        filled = None if an_operators else self.claims.fill(process.claimed)
+        found = filled or charge
+        step = found.candidates[0] if len(found.candidates) == 1 else None
+        birth = process.claimed[0] if filled and len(process.claimed) == 1 else None
+        return Attribution(step, found.attribution, found.reason, found.candidates, birth, self.in_force)
 
     @property
     def in_force(self) -> tuple[str, ...]:
@@ -128,6 +150,8 @@ class Attributor:
             process = self.lineage.add(event, charge, self._horizon(charge))
             process.open_calls = self._open_calls(event)
             process.shell_calls = self._shell_calls(event, process)
+            parent = self.lineage.get(event.parent) if event.parent else None
+            process.claimed = (parent.claimed or self.claims.in_force) if parent else ()
 
     def _charge(self, event: Fork) -> Charge:
         if event.via == "spawn":

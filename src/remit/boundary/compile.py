@@ -26,7 +26,8 @@ from remit.scope.default import NAME as DEFAULT_NAME
 from remit.scope.document import Path, Source
 from remit.scope.model import Network, Scope
 from remit.scope.parse import ParsedScope, clause, parse_scope
-from remit.scope.presets import Preset, find_preset
+from remit.scope.preset import Preset
+from remit.scope.presets import find_preset
 from remit.scope.values import SELF, ValueProblem
 from remit.scope.variables import Places, expand_paths, expand_text, find_places
 
@@ -131,6 +132,7 @@ def compile_scope(
         make_sockets=not host.take_descriptors,
         model=_model(scope, source),
         phases=phases,
+        claims=tuple(dict.fromkeys(scope.claims)),
     )
 
 

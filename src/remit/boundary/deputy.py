@@ -235,14 +235,15 @@ def _connect_path(connection: socket.socket, directory: int, request: Message, o
         if not stat.S_ISSOCK(found.st_mode):
             return {"errno": errno.ECONNREFUSED}
         resolved = os.readlink(f"/proc/self/fd/{opened}")
-        uncovered = found not in own and resolved not in request["granted"]
+        claims = [found.st_dev, found.st_ino] == request.get("claims")
+        uncovered = not claims and found not in own and resolved not in request["granted"]
         if uncovered and not _is_observed(resolved, request):
             return {"errno": errno.EACCES, "refused": True, "path": resolved}
         # By raw address, for the agent's socket may be of any family; the kernel then says that it does not fit.
         error = socket_call("connect", connection.fileno(), _UNIX_FAMILY + b"/proc/self/fd/%d\0" % opened)
         if error:
             return {"errno": error, "uncovered": uncovered}
-        return {"errno": 0, "path": resolved, "uncovered": uncovered}
+        return {"errno": 0, "path": resolved, "uncovered": uncovered, "claims": claims}
     finally:
         os.close(opened)
 

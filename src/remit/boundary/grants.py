@@ -13,7 +13,7 @@ from remit.plan import PathGrant
 from remit.scope.document import Path, Source
 from remit.scope.model import Scope
 from remit.scope.parse import clause
-from remit.scope.presets import Preset
+from remit.scope.preset import Preset
 from remit.scope.values import ValueProblem
 from remit.scope.variables import TEMPORARY, Places, expand_paths
 

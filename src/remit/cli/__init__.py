@@ -34,6 +34,8 @@ COMMANDS = {
     "scope": ("remit.cli.scope", "check, explain, or print the schema of scope files"),
     "doctor": ("remit.cli.doctor", "say what this machine can enforce, and prove each wall from inside"),
     "demo": ("remit.cli.demo", "see a scripted agent's tunnel and miner stopped"),
+    "hook": ("remit.cli.hook", "tell the session what an agent's command hook says, or install it"),
+    "otlp": ("remit.cli.otlp", "run a command inside, and make claims of what its telemetry says"),
     "completion": ("remit.cli.completion", "print a completion script for bash, zsh or tcsh"),
 }
 
@@ -153,6 +155,10 @@ def _run_command(name: str, words: list[str]) -> int:
 
         # Without options there is nothing to parse, and to load what parses takes 4 ms of the agent's time.
         return run_command(Options(tuple(words[1:])))
+    if name == "hook" and not words and not os.isatty(0):
+        from remit.clock.hooks import tell
+
+        return tell()  # an agent waits for it at every tool call
     options = command_parser(name).parse_args(words)
     status: int = options.run(options)
     return status

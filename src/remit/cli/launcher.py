@@ -81,6 +81,7 @@ class Launched:
         self._supervisor = supervisor
         self._channel = channel
         self.gateway: subprocess.Popen[bytes] | None = None
+        self.claims_socket = ""
 
     def wait(self) -> Ended:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
@@ -118,6 +119,8 @@ class Launched:
             if self.gateway is not None:
                 _end_gateway(self.gateway)
             remove_tree(self._temporary)
+            if self.claims_socket:
+                _remove_socket(self.claims_socket)
         return Ended(
             self.session,
             self.evidence,
@@ -167,6 +170,10 @@ def launch(request: Request, begun: Begun) -> Launched:
     if request.harness is not None:
         request.harness.close()
     launched = Launched(begun, temporary, placeholders, supervisor, outside)
+    if request.plan.claims:
+        from remit.claims import claims_place
+
+        launched.claims_socket = claims_place(temporary)
     if gateway is not None:
         launched.gateway = serving
         gateway.channel.close()
@@ -284,6 +291,13 @@ def _kill_orphans() -> None:
     Responder(set(), reap, reader).kill()
     os.close(reader)
     os.close(writer)
+
+
+def _remove_socket(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass  # it is gone, or was never made
 
 
 def _reap(child: int) -> None:

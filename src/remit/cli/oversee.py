@@ -53,6 +53,14 @@ def oversee(
     _raise_descriptor_limit()
     supervisor = Supervisor(request.plan, temporary_directory, boundary, writer, engine, notary, redactor)
     supervisor.record("session", **_header(request, begun.session, boundary, launcher, temporary_directory))
+    if "socket" in request.plan.claims:
+        try:
+            supervisor.accept_claims(temporary_directory)
+        except OSError as problem:
+            raise BoundaryError(
+                f"cannot make the claims socket beside {temporary_directory}: {problem.strerror}",
+                hint="make its directory writable, or leave claims out of the scope",
+            ) from problem
     _prove_walls(supervisor, request.despite_open_walls, request.plan.observe)
     # From here on nothing is imported any more: the agent may write where Python, or the dynamic linker, would look.
     sys.meta_path.clear()
@@ -104,6 +112,10 @@ def command_environment(plan: Plan, caller: Mapping[str, str], temporary_directo
         if any(name == rule or (rule.endswith("*") and name.startswith(rule[:-1])) for rule in plan.environment.keep)
     }
     kept["TMPDIR"] = temporary_directory
+    if "socket" in plan.claims:
+        from remit.claims import CLAIMS_VARIABLE, claims_place  # most scopes have none
+
+        kept[CLAIMS_VARIABLE] = claims_place(temporary_directory)
     made = {name: value.replace("$TMPDIR", temporary_directory) for name, value in plan.environment.set.items()}
     return kept | made
 

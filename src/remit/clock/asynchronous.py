@@ -126,6 +126,11 @@ class AsyncSession:
         await _in_thread(self._threads, self._session.kill)
 
 
+def beneath(session: Session | AsyncSession) -> Session:
+    """The session whose calls an AsyncSession awaits, for callbacks that nobody awaits."""
+    return session._session if isinstance(session, AsyncSession) else session
+
+
 async def _in_thread(threads: ThreadPoolExecutor, call: Callable[..., _T], *arguments: Any, **options: Any) -> _T:
     """As asyncio.to_thread, whose few threads all of a program shares."""
     context = contextvars.copy_context()

@@ -117,7 +117,8 @@ class Session:
         try:
             yield id
         finally:
-            _current_step.reset(token)
+            with contextlib.suppress(ValueError):  # ended in another context, where it never was the current one
+                _current_step.reset(token)
             # A step that the session's end cut short is closed by that end.
             with contextlib.suppress(SessionEnded):
                 if begun is None:

@@ -1,7 +1,7 @@
 """The sentences of a model's text in which it states something itself: no code, quotes, questions, plans or headings.
 
 Who writes the text may be hostile, so every step takes time in proportion to it. What is odd or endless is left out: a
-sentence that is missed is a claim that is not judged.
+sentence that is missed is a statement that is not judged.
 """
 
 from __future__ import annotations

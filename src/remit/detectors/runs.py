@@ -1,4 +1,4 @@
-"""The test runs of a session, and how each ended: what there is to compare with a claim that tests pass.
+"""The test runs of a session, and how each ended: what there is to compare with a statement that tests pass.
 
 A run within a run (a test suite that starts pytest, xdist's workers) is a part of it. A wrapper such as make may fail
 for other reasons, so it is believed when it fails only if no test that it ran succeeded; and when it succeeds, only if

@@ -13,8 +13,8 @@ Why it matters
 
 How it tells the benign twin apart
     Only what is stated plainly counts: no plans, conditions, doubts, questions, quotes, code, lists under a plan, or
-    what others are said to say; and no claim of some tests against a run of all. What the kernel cannot have seen is no
-    contradiction: a tool that ran elsewhere or within the agent, a conversation that is older than the session, lost
+    what others are said to say; and nothing said of some tests against a run of all. What the kernel cannot have seen
+    is no contradiction: a tool that ran elsewhere or within the agent, a conversation that is older than the session, lost
     records, a script that may hold tests of its own and whose output speaks of passing, a file that some call names
     and that may have got its name by a rename. A wrapper that fails after its tests passed says nothing. Side questions
     of a harness, which offer no tools, are not judged.
@@ -46,7 +46,7 @@ from remit.findings import Sighting, printable
 from remit.tool_arguments import commands_in
 
 if TYPE_CHECKING:
-    from remit.detectors.claims import Claim
+    from remit.detectors.statements import Statement
 
 TECHNIQUES = ("ASI09", "ASI10")
 # Members of the arguments of tools that read, write and search.
@@ -111,7 +111,7 @@ class SayDoMismatch:
         if turn.mark == "request":
             self._results = self._results or bool(turn.results)
             if turn.results:
-                from remit.detectors.claims_of_tests import tells_of_failing, tells_of_passing  # as below
+                from remit.detectors.statements_of_tests import tells_of_failing, tells_of_passing  # as below
 
                 if any(map(tells_of_passing, turn.results)):
                     self._told_passing = turn.n
@@ -121,29 +121,34 @@ class SayDoMismatch:
         self._unseen = self._unseen or turn.elsewhere
         if turn.tools == 0 or not turn.text:
             return
-        from remit.detectors.claims import NO_NETWORK, NOT_DONE, WROTE, read_claims  # most sessions have no words
+        from remit.detectors.statements import (
+            NO_NETWORK,
+            NOT_DONE,
+            WROTE,
+            read_statements,
+        )  # most sessions have no words
 
         # What the calls of this very answer do comes after what it says.
         before = min((self._begun[step] for step in turn.steps if step in self._begun), default=turn.n)
         judges = {WROTE: self._wrote, NO_NETWORK: self._network, NOT_DONE: self._undone}
-        for claim in read_claims(turn.text):
-            yield from judges.get(claim.kind, self._tests)(claim, turn, before)
+        for statement in read_statements(turn.text):
+            yield from judges.get(statement.kind, self._tests)(statement, turn, before)
 
-    def _tests(self, claim: Claim, turn: Turn, before: int) -> Iterator[Sighting]:
+    def _tests(self, statement: Statement, turn: Turn, before: int) -> Iterator[Sighting]:
         runs = self._runs.before(before)
         if self._unseen or not self._begun or self._runs.forgotten or not all(self._asked_for_tests.values()):
             return
         if not runs:
             if not self._resumed.get(turn.caller, True) and not self._may_have_passed(before, 0):
-                yield _sighting(turn, claim, "no test ran in this session", "tests")
-        elif claim.whole:
+                yield _sighting(turn, statement, "no test ran in this session", "tests")
+        elif statement.whole:
             last = _last(runs, before)
             # A run whose tests pass may fail for another reason, such as what they cover.
             if last is None or self._told_clean > last.ended or self._may_have_passed(before, last.n):
                 return
             if self._is_current(runs, last, before):
                 said = f"the last test run, {last.name}, failed, and none came after it"
-                yield _sighting(turn, claim, said, "tests", last.n, last.ended)
+                yield _sighting(turn, statement, said, "tests", last.n, last.ended)
 
     def _may_have_passed(self, before: int, since: int) -> bool:
         """Whether something else that ran may have been tests that passed."""
@@ -161,26 +166,30 @@ class SayDoMismatch:
         changed = self._deeds.wrote_between
         return changed(passed[-1].ended, last.n) and not changed(last.ended, before)
 
-    def _wrote(self, claim: Claim, turn: Turn, before: int) -> Iterator[Sighting]:
+    def _wrote(self, statement: Statement, turn: Turn, before: int) -> Iterator[Sighting]:
         if self._unseen or not self._begun or self._resumed.get(turn.caller, True):
             return
-        refused = self._deeds.not_written(claim.subject)
+        refused = self._deeds.not_written(statement.subject)
         if refused is not None:
             what = "its opening was refused" if refused else "nothing opened it for writing"
-            yield _sighting(turn, claim, f"{claim.subject} was not written: {what}", claim.subject, *refused)
+            yield _sighting(
+                turn, statement, f"{statement.subject} was not written: {what}", statement.subject, *refused
+            )
 
-    def _network(self, claim: Claim, turn: Turn, before: int) -> Iterator[Sighting]:
+    def _network(self, statement: Statement, turn: Turn, before: int) -> Iterator[Sighting]:
         found = self._deeds.connected(before)
         if found is not None:
             word = "connected" if found.begun else "tried to connect"
             severity = "medium" if found.begun else "low"
             said = f"a step {word} to {found.address}:{found.port}"
-            yield _sighting(turn, claim, said, "network", found.n, severity=severity)
+            yield _sighting(turn, statement, said, "network", found.n, severity=severity)
 
-    def _undone(self, claim: Claim, turn: Turn, before: int) -> Iterator[Sighting]:
-        n = self._deeds.did(claim.verb, claim.subject, self._session.workspace, before)
+    def _undone(self, statement: Statement, turn: Turn, before: int) -> Iterator[Sighting]:
+        n = self._deeds.did(statement.verb, statement.subject, self._session.workspace, before)
         if n:
-            yield _sighting(turn, claim, f"a step did {claim.verb} it", f"{claim.verb} {claim.subject}", n)
+            yield _sighting(
+                turn, statement, f"a step did {statement.verb} it", f"{statement.verb} {statement.subject}", n
+            )
 
 
 def _last(runs: list[Run], before: int) -> Run | None:
@@ -201,9 +210,11 @@ def _asks_for_tests(tool: str, arguments: Any) -> bool:
 
 
 def _sighting(
-    turn: Turn, claim: Claim, contradiction: str, key: str, *events: int, severity: str = "medium"
+    turn: Turn, statement: Statement, contradiction: str, key: str, *events: int, severity: str = "medium"
 ) -> Sighting:
-    said = printable(" ".join(claim.quote.split()), 200)
+    said = printable(" ".join(statement.quote.split()), 200)
     text = printable(f'it said "{said}", but {contradiction}', 500)
     numbers = tuple(sorted({turn.n, *events}))
-    return Sighting(f"{claim.kind} {key}", turn.caller or "", "succeeded", severity, TECHNIQUES, text, None, numbers)
+    return Sighting(
+        f"{statement.kind} {key}", turn.caller or "", "succeeded", severity, TECHNIQUES, text, None, numbers
+    )

@@ -13,6 +13,7 @@ from remit.events import (
     Attempts,
     Call,
     Change,
+    Claim,
     Compute,
     Connect,
     Declared,
@@ -88,6 +89,13 @@ def _turn(r: Record) -> Event:
 def _words(entries: list[Record] | None) -> tuple[str, ...]:
     """Of hashes nothing is left to read."""
     return tuple(str(entry.get("text") or "") for entry in entries or ())
+
+
+def _claim(r: Record) -> Event:
+    return Claim(
+        r["n"], r["time"], r.get("process"), r["mark"], r.get("step"), r.get("tool") or "", r.get("arguments"),
+        r.get("source") or "", r.get("group"), r.get("within"), r.get("began"), r.get("ended"),
+    )  # fmt: skip
 
 
 def _fork(r: Record) -> Event:
@@ -183,6 +191,7 @@ _DECODERS: dict[str, Callable[[Record], Event | None]] = {
     "attempts": _attempts,
     "step": _step,
     "turn": _turn,
+    "claim": _claim,
     "fork": _fork,
     "exec": _exec,
     "exit": _exit,

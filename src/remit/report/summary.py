@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from remit.claims import CLAIMED
+from remit.report.claimed import ClaimLine
 from remit.report.timeline import Denial, PhaseLine, StepLine, Timeline, build_timeline, rfc3339
 
 SCHEMA_VERSION = 1
@@ -26,6 +28,8 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         "phases": [_phase(phase) for phase in timeline.phases],
         "steps": [_step(step, timeline) for step in timeline.steps.values()],
         "said_last": timeline.said,
+        "claims": [_claim(claim, timeline) for claim in timeline.claims.lines.values()],
+        "claims_not_listed": timeline.claims.unlisted,
         "denials": [_denial(denial) for denial in timeline.denials.values()],
         "observed": [_denial(act) for act in timeline.observed.values()],
         "routine_refusals": timeline.routine,
@@ -134,6 +138,24 @@ def _step(step: StepLine, timeline: Timeline) -> dict[str, Any]:
         "lost": step.lost,
         "event_count": step.event_count,
         "left_running": step.left_running,
+    }
+
+
+def _claim(claim: ClaimLine, timeline: Timeline) -> dict[str, Any]:
+    step = claim.id.removeprefix(CLAIMED)
+    return {
+        "id": claim.id,
+        "tool": claim.tool,
+        "arguments": claim.arguments,
+        "source": claim.source,
+        "process": claim.process,
+        "program": claim.program,
+        "began": None if claim.began is None else rfc3339(claim.began),
+        "ended": None if claim.ended is None else rfc3339(claim.ended),
+        "late": claim.late,
+        "heeded": claim.heeded,
+        "same_id_as_step": step if step in timeline.steps else None,
+        "event_count": claim.event_count,
     }
 
 

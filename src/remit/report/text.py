@@ -18,10 +18,12 @@ Item = dict[str, Any]
 def render_text(report: Item) -> str:
     """The whole report, ending with a newline."""
     # Line breaks of a command become spaces before cleaning would turn them into marks.
-    asked = [None if step["arguments"] is None else one_line(step["arguments"], 60) for step in report["steps"]]
+    asked = [_short(step["arguments"]) for step in report["steps"]]
     said = [one_line(step["said"], WIDTH - 12) for step in report["steps"]]
     last = one_line(report["said_last"], WIDTH - 12)
-    report = clean({**report, "said_last": last})
+    claims = [{**claim, "arguments": _short(claim["arguments"])} for claim in report["claims"][:LONGEST_LIST]]
+    hidden = len(report["claims"]) - len(claims) + report["claims_not_listed"]
+    report = clean({**report, "said_last": last, "claims": claims, "claims_hidden": hidden})
     report["steps"] = [
         {**step, "arguments": words, "said": text}
         for step, words, text in zip(report["steps"], asked, said, strict=True)
@@ -32,6 +34,7 @@ def render_text(report: Item) -> str:
             _findings,
             _phases,
             _steps,
+            _claims,
             _denials,
             _observed,
             _held,
@@ -44,6 +47,10 @@ def render_text(report: Item) -> str:
     ]
     blocks = ["\n".join(_head(report["session"])), *("\n".join(part(report)) for part in parts)]
     return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _short(arguments: Any) -> str | None:
+    return None if arguments is None else one_line(arguments, 60)
 
 
 def _head(session: Item) -> Iterator[str]:
@@ -166,6 +173,20 @@ def _steps(report: Item) -> Iterator[str]:
             yield f"  {'':<{widest}}  left running: {names}" + (f" and {hidden} more" if hidden > 0 else "")
     if report["said_last"]:
         yield f"  {'':<{widest}}  said last: {report['said_last']}"
+
+
+def _claims(report: Item) -> Iterator[str]:
+    if report["claims"]:
+        yield "CLAIMED FROM INSIDE, NEVER MORE THAN LIKELY"
+    for claim in report["claims"]:
+        said = "" if claim["arguments"] is None else f": {claim['arguments']}"
+        yield f"  {claim['id']}  {claim['tool']}{said}".rstrip()
+        who = claim["program"].rpartition("/")[2] or claim["process"] or "a process that was gone"
+        filled = f"{claim['event_count']} event(s) may be its own" if claim["heeded"] else "it fills no gap"
+        same = "; a step of this id was seen from outside" if claim["same_id_as_step"] else ""
+        yield from _indented(f"said by {who}{' after it was over' if claim['late'] else ''}; {filled}{same}", 6)
+    if report["claims_hidden"]:
+        yield f"  and {report['claims_hidden']} more, most of them in the JSON report"
 
 
 def _denials(report: Item) -> Iterator[str]:

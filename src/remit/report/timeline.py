@@ -19,6 +19,7 @@ from remit.events import (
     Attempts,
     Call,
     Change,
+    Claim,
     Connect,
     End,
     Event,
@@ -33,6 +34,7 @@ from remit.events import (
 from remit.evidence.reader import damage_named, read_records
 from remit.findings import Attribution
 from remit.plain import plain
+from remit.report.claimed import ClaimList
 from remit.report.words import socket_in_words
 
 SECOND = 1_000_000_000
@@ -109,6 +111,7 @@ class Timeline:
     redacted: dict[str, int] = field(default_factory=dict)
     deeds: Deeds = field(default_factory=Deeds)
     said: str = ""  # by the model, with no step after it
+    claims: ClaimList = field(default_factory=ClaimList)
     unsigned: str | None = None  # why the notary signed no more
 
 
@@ -186,9 +189,13 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
             ]
         case Turn(mark="answer"):
             _said(timeline, event)
+        case Claim():
+            timeline.claims.take(event, attributor)
         case Loss():
             timeline.lost[event.loss_class] = timeline.lost.get(event.loss_class, 0) + event.dropped
-            steps = attributor.in_force if event.steps is None else event.steps
+            # A claim that was not taken down is nothing that happened, and a flood of them hurts no step.
+            within = () if event.loss_class == "claim" else attributor.in_force
+            steps = within if event.steps is None else event.steps
             for name in steps:
                 if name in timeline.steps:
                     timeline.steps[name].lost += event.dropped
@@ -201,6 +208,7 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
         if charged is not None:
             charged.event_count += 1
         timeline.deeds.feed(event, attribution)
+        timeline.claims.charge(attribution.candidates)
         if not isinstance(event, Exec | Open | Change | Connect | Flow | Call):
             return
         if isinstance(event, Open) and event.routine:

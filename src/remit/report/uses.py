@@ -139,8 +139,8 @@ def _uses_of(event: Event, new: bool, sockets: tuple[str, ...]) -> Iterator[Key]
                     ("change", _directory(event.source)) if event.operation == "rename" else ("read", event.source)
                 )
                 yield kind, place, 0, event.refused
-        case Connect(clause="model"):
-            return  # the gateway's port: the scope says `model` for it
+        case Connect(clause="model" | "claims"):
+            return  # the gateway's port, the claims socket: the scope says `model` and `claims` for them
         case Connect(family="inet" | "inet6"):
             yield event.operation, event.address, event.port, event.refused
         case Connect(family="unix", operation="connect"):

@@ -61,6 +61,7 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
     for phase in plan.phases:
         lines += _section(f"In the phase {phase.name} besides", _phase(phase), nothing="nothing")
     lines += _section("It has a model", _model(plan))
+    lines += _section("It may claim steps of its own", [f"{' '.join(plan.claims)}  (claims)"] if plan.claims else [])
     lines += _section("It may use the GPUs", ["yes  (devices.gpu)" if plan.gpu else "no  (devices.gpu)"])
     lines += _section("It has these budgets", _limits(plan), nothing="none")
     lines += _section("Its environment", _environment(plan))

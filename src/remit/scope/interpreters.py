@@ -30,7 +30,7 @@ def python_prefixes(places: Places) -> PythonPlaces:
     if environment.startswith("/"):
         program = os.path.join(environment, "bin", "python3")
         prefixes += _trusted(_python_prefix(program), program, places, _PYTHON)
-    for program in _on_path(places, ("python3", "python")):
+    for program in on_path(places, ("python3", "python")):
         root = _shims_root(program)
         if root is None:
             prefixes += _trusted(_python_prefix(program), program, places, _PYTHON)
@@ -43,10 +43,15 @@ def python_prefixes(places: Places) -> PythonPlaces:
     return PythonPlaces(found, tuple(dict.fromkeys(sources)), pyenv_root)
 
 
+def prefixes_of(program: str, places: Places) -> tuple[str, ...]:
+    """The virtual environment of one Python interpreter, and the prefix of the one that really runs."""
+    return _safe(_python_prefix(program), places)
+
+
 def node_prefixes(places: Places) -> tuple[str, ...]:
     """Prefixes of every node on `$PATH`, such as `~/.nvm/versions/node/v22.1.0`."""
     prefixes: list[str] = []
-    for program in _on_path(places, ("node",)):
+    for program in on_path(places, ("node",)):
         root = _shims_root(program)
         found = [] if root is None else [root]
         for path in (program, os.path.realpath(program)):
@@ -56,7 +61,8 @@ def node_prefixes(places: Places) -> tuple[str, ...]:
     return _safe(prefixes, places)
 
 
-def _on_path(places: Places, names: Iterable[str]) -> list[str]:
+def on_path(places: Places, names: Iterable[str]) -> list[str]:
+    """Every program on `$PATH` that has one of these names."""
     candidates = (os.path.join(directory, name) for directory in places.path_directories for name in names)
     return [path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)]
 

@@ -37,7 +37,7 @@ Behaviour = Literal[
     "limit-tampering",
 ]
 Verdict = Literal["record", "freeze", "kill"]
-PresetName = Literal["base", "git", "python", "node"]
+PresetName = Literal["base", "git", "python", "node", "hook", "claude-code", "codex", "mini-swe-agent"]
 
 
 def _parsed(parser: Any, schema: dict[str, Any]) -> tuple[BeforeValidator, WithJsonSchema]:
@@ -307,6 +307,9 @@ class Scope(_Strict):
     model: Model | None = None
     phases: dict[PhaseName, Phase] = Field(
         default={}, max_length=16, description="stretches of a session with grants of their own, by name"
+    )
+    claims: list[Literal["socket"]] = Field(
+        default=[], description="ways in which programs inside may say what their steps are; never more than likely"
     )
     nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"

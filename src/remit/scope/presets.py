@@ -7,30 +7,14 @@ interpreter lives is found by `remit.scope.interpreters`.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+import sys
+from dataclasses import replace
 
-from remit.scope.interpreters import node_prefixes, python_prefixes
+import remit
+from remit.scope.agents import AGENTS, agent_preset
+from remit.scope.interpreters import node_prefixes, prefixes_of, python_prefixes
+from remit.scope.preset import Preset
 from remit.scope.variables import Places
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """One preset. `execute` trees can be read too, `write` ones read and written."""
-
-    name: str
-    version: int
-    summary: str
-    execute: tuple[str, ...] = ()
-    read: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    keep: tuple[str, ...] = ()  # environment variables passed on
-    set: dict[str, str] = field(default_factory=dict)
-    accepts: tuple[str, ...] = ()  # wall gaps, by name
-
-    @property
-    def clause(self) -> str:
-        return f"use:{self.name}@{self.version}"
-
 
 SYSTEM_TREES = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt", "/nix/store", "/gnu/store")
 
@@ -131,7 +115,9 @@ _NODE = Preset(
     set={"npm_config_cache": "$TMPDIR/npm", "npm_config_update_notifier": "false"},
 )
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (_BASE, _GIT, _PYTHON, _NODE)}
+_HOOK = Preset(name="hook", version=1, summary="remit itself, so that an agent can call `remit hook`")
+
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (_BASE, _GIT, _PYTHON, _NODE, _HOOK, *AGENTS)}
 
 
 def find_preset(name: str, places: Places) -> Preset:
@@ -143,6 +129,11 @@ def find_preset(name: str, places: Places) -> Preset:
         return replace(preset, execute=found.prefixes, read=found.sources, set={**preset.set, **extra})
     if name == "node":
         return replace(preset, execute=node_prefixes(places))
+    if preset in AGENTS:
+        return agent_preset(preset, places)
+    if name == "hook":
+        code = os.path.dirname(os.path.dirname(remit.__file__))
+        return replace(preset, execute=prefixes_of(sys.executable, places), read=(code,))
     if name == "git":
         # HOME is moved away, so git is told where the real settings are.
         for candidate in (".gitconfig", ".config/git/config"):

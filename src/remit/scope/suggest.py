@@ -166,6 +166,8 @@ def _keep(scope: CommentedMap, session: Session) -> None:
         scope["environment"] = _flow_map({"pass": _flow(passed)})
     if old.get("model"):
         scope["model"] = _flow_map(dict(old["model"]))
+    if old.get("claims"):
+        scope["claims"] = _flow(old["claims"])
     if old.get("respond"):
         scope["respond"] = _flow_map(dict(old["respond"]))
     if old.get("accept-gaps"):

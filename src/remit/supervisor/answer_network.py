@@ -52,6 +52,7 @@ class NetworkAnswers:
         self._may_be_udp = desk.udp and made is None
         self._sends = sends
         self.connections = Connections(made)
+        self.claims: tuple[int, int] | None = None  # device and inode of the session's claims socket
 
     def answer(self, desk: Desk, process: Process, question: Question, name: str) -> Answer:
         """connect, bind and listen. Nothing is done on a socket that cannot be taken: what it is is not known."""
@@ -248,6 +249,7 @@ class NetworkAnswers:
                     request["umask"] = proc.file_mode_mask(question.pid)
                 else:
                     request["granted"] = list(self._desk.grants(process).unix)
+                    request["claims"] = self.claims
                     if self._desk.plan.observe:
                         request["withheld"] = list(self._desk.plan.outside)
         except OSError:
@@ -290,7 +292,8 @@ class NetworkAnswers:
             if observed or outcome.get("uncovered") or self._binds_elsewhere(process, kind, question, address, error):
                 more["observed"] = True
             if address.family != "unspecified":
-                self._record(kind, process, address, error, bool(wall), wall, clause, **more)
+                cited = "claims" if outcome.get("claims") else clause
+                self._record(kind, process, address, error, bool(wall), wall, cited, **more)
             if operation == "listen" and error == 0:
                 self._own_ports.add(made, process, signed(question.arguments[0]))
             self._respond(question, error)

@@ -115,14 +115,9 @@ class Supervisor:
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
         self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)
+        flows = self._network.connections
         self._sampler = Sampler(
-            plan.limits,
-            self.processes,
-            self._network.connections,
-            self.masks,
-            self.record,
-            self._present,
-            observe=plan.observe,
+            plan.limits, self.processes, flows, self.masks, self.record, self._present, observe=plan.observe
         )
         self.steps = Steps(self.record, self.processes, self.phases)
         self._losses = Losses(self._writer, self.steps.in_force)
@@ -136,13 +131,9 @@ class Supervisor:
         )
         gateway = GatewayRequests(self._network.connections, self.processes, self.record)
         self.requests = Requests(self, self.steps, self.processes, self._zygote.send, gateway)
+        received, lost = self.requests.received, self.requests.lost
         self._control = ControlSocket(
-            self._selector,
-            self._writer.directory,
-            self.processes,
-            record=self.record,
-            received=self.requests.received,
-            lost=self.requests.lost,
+            self._selector, self._writer.directory, self.processes, record=self.record, received=received, lost=lost
         )
         self._register(boundary.deputy_channel.fileno(), _BOUNDARY_PRIORITY, self._deputy_ready)
         self._register(children.descriptor, _CHILD_PRIORITY, lambda events: children.reap())
@@ -189,6 +180,15 @@ class Supervisor:
         received, lost = self.requests.received, self.requests.lost
         peer = Connection(self._selector, connection, priority=CONTROL_PRIORITY, received=received, lost=lost)
         self.requests.adopt(role, peer)
+
+    def accept_claims(self, temporary_directory: str) -> None:
+        """Take down what the session's own processes claim of their steps, at a socket beside this directory."""
+        from remit.claims import claims_place  # only where the scope has claims
+        from remit.supervisor.claims import ClaimsSocket
+
+        place = claims_place(temporary_directory)
+        claims = ClaimsSocket(self._selector, place, self._boundary.deputy, self.processes, self.record)
+        self._network.claims, self._losses.claims = claims.inode, claims
 
     def start_command(self, message: Message) -> None:
         """Start the program whose end is the session's end, in the phase that it names."""
@@ -376,7 +376,7 @@ class Supervisor:
                 self.processes.forget(process)
         if (persistence := self._persistence.left()) is not None:
             self.record("persistence", **persistence)
-        self._losses.settle()
+        self._losses.settle(last=True)
         status = outcome.status
         self.record(
             "end",

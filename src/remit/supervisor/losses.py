@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remit.evidence.writer import EvidenceWriter
+
+if TYPE_CHECKING:
+    from remit.supervisor.claims import ClaimsSocket
 
 
 class Losses:
@@ -20,6 +23,7 @@ class Losses:
         self._open_steps = open_steps
         self._steps: dict[str, None] = {}
         self._since = 0
+        self.claims: ClaimsSocket | None = None  # which drops what is too much
 
     def append(self, kind: str, members: dict[str, Any]) -> int:
         """Append a record, or take note that it was lost."""
@@ -29,8 +33,10 @@ class Losses:
             self._steps.update(dict.fromkeys(self._open_steps()))
         return number
 
-    def settle(self) -> None:
+    def settle(self, *, last: bool = False) -> None:
         """Record what was lost up to now, if anything was."""
+        if self.claims is not None:
+            self.claims.settle(now=last)
         if not self._writer.lost:
             return
         common = {"reason": "no space for evidence", "since": self._since, "steps": list(self._steps)}

@@ -12,6 +12,7 @@ from remit.supervisor.phases import Phases
 from remit.supervisor.processes import ProcessTable
 
 STEP_ID_MAX = 256
+CLAIMED = "claim:"  # as in remit.claims, which is not loaded for this alone
 
 
 class Steps:
@@ -33,6 +34,8 @@ class Steps:
             raise StepError(
                 f"step id must be 1 to {STEP_ID_MAX} characters: {step!r:.40}", hint="the tool call's own id"
             )
+        if step.startswith(CLAIMED):
+            raise StepError(f"step id is one of a claim: {step}", hint=f"an id that does not begin with {CLAIMED}")
         if step in self._seen:
             raise StepError(f"step id was used before: {step}", hint="each step of a session has an id of its own")
         caller = str(request["caller"]) if "caller" in request else None

@@ -1,6 +1,6 @@
-"""What a sentence claims of tests: that they pass, or were run; in English, and that all pass in a few languages more.
+"""What a sentence states of tests: that they pass, or were run; in English, and that all pass in a few languages more.
 
-A sentence with a condition, a wish, a plan, a doubt or somebody else's words in it claims nothing.
+A sentence with a condition, a wish, a plan, a doubt or somebody else's words in it states nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from remit.plain import Data
 TESTS_PASS, TESTS_RAN = "tests-pass", "tests-ran"
 
 
-class Claim(Data):
+class Statement(Data):
     """`subject`: the file, or what was not done; `verb` says which. `whole`: of all tests, without a reservation."""
 
     kind: str
@@ -75,7 +75,7 @@ _RAN_TESTS = re.compile(
     r"(?: (?:the|all|our|its|full|whole|entire|complete|unit|integration|existing|project|project's)){0,5}"
     r" (?:tests|test suite|suite|pytest|unittest|jest)\b(?! [a-z]{0,3}(?:server|file|script|data|runner))"
 )
-# A number of failures, or a reservation, anywhere in the text: the claim is not of all tests.
+# A number of failures, or a reservation, anywhere in the text: the statement is not of all tests.
 _PARTIAL = re.compile(
     r"\b(?:still|\d{1,5}|one|two|three|some|few|several|other|unrelated|pre-?existing|remaining|known)"
     r"(?: [\w-]{1,16}){0,3}? (?:fail(?:s|ed|ing|ures?)?|errors?|broken|flaky)\b|\bfails\b"
@@ -143,7 +143,7 @@ def tells_of_failing(result: str) -> bool:
 
 
 def is_partial(text: str) -> bool:
-    """Whether a text tells of failures, or of a reservation, wherever in it: then no claim in it is of all tests."""
+    """Whether a text tells of failures, or of a reservation, anywhere: then nothing in it is said of all tests."""
     return _PARTIAL.search(_NO_FAILURES.sub(" ", text.lower())) is not None
 
 
@@ -152,20 +152,20 @@ def is_hedged(text: str) -> bool:
     return _HEDGED.search(text) is not None
 
 
-def claims_of_tests(sentence: Sentence, partial: bool) -> Iterator[Claim]:
+def statements_of_tests(sentence: Sentence, partial: bool) -> Iterator[Statement]:
     text = _NO_FAILURES.sub(" ", sentence.text.lower())
     for stated, hedged in _OTHERS:
         if stated.search(text) and not hedged.search(text):
-            yield Claim(TESTS_PASS, sentence.coded, whole=not partial)
+            yield Statement(TESTS_PASS, sentence.coded, whole=not partial)
             return
     if is_hedged(text):
         return
     ratio = _RATIO.search(text)
     if ratio:
-        yield Claim(TESTS_PASS, sentence.coded, whole=ratio[1] == ratio[2] and not partial)
+        yield Statement(TESTS_PASS, sentence.coded, whole=ratio[1] == ratio[2] and not partial)
     elif match := _ALL_TESTS.search(text):
-        yield Claim(TESTS_PASS, sentence.coded, whole=not partial and not _QUALIFIED.match(text, match.end()))
+        yield Statement(TESTS_PASS, sentence.coded, whole=not partial and not _QUALIFIED.match(text, match.end()))
     elif _SOME_TESTS.search(text):
-        yield Claim(TESTS_PASS, sentence.coded)
+        yield Statement(TESTS_PASS, sentence.coded)
     elif _RAN_TESTS.search(text):
-        yield Claim(TESTS_RAN, sentence.coded)
+        yield Statement(TESTS_RAN, sentence.coded)

@@ -1,4 +1,4 @@
-"""What a model's text claims as done: tests that pass, files that were written, networks not used, things not done.
+"""What a model's text states as done: tests that pass, files that were written, networks not used, things not done.
 
 Only plain statements about what is. Patterns have no nested repetition and sentences are short, so that no text takes
 long.
@@ -9,19 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from remit.detectors.claims_of_tests import TESTS_PASS, TESTS_RAN, Claim, claims_of_tests, is_hedged, is_partial, words
 from remit.detectors.prose import Sentence, sentences
+from remit.detectors.statements_of_tests import (
+    TESTS_PASS,
+    TESTS_RAN,
+    Statement,
+    is_hedged,
+    is_partial,
+    statements_of_tests,
+    words,
+)
 
-__all__ = ["NOT_DONE", "NO_NETWORK", "TESTS_PASS", "TESTS_RAN", "WROTE", "Claim", "read_claims"]
+__all__ = ["NOT_DONE", "NO_NETWORK", "TESTS_PASS", "TESTS_RAN", "WROTE", "Statement", "read_statements"]
 
 WROTE, NO_NETWORK, NOT_DONE = "wrote", "no-network", "not-done"
 
 
-def read_claims(text: str) -> Iterator[Claim]:
-    """The claims of one text, in their order."""
+def read_statements(text: str) -> Iterator[Statement]:
+    """The statements of one text, in their order."""
     partial = is_partial(text)
     for sentence in sentences(text):
-        yield from claims_of_tests(sentence, partial)
+        yield from statements_of_tests(sentence, partial)
         yield from _about_files(sentence)
         yield from _about_network(sentence)
         yield from _about_undone(sentence)
@@ -58,7 +66,7 @@ _NO_FILE = re.compile(
 )
 
 
-def _about_files(sentence: Sentence) -> Iterator[Claim]:
+def _about_files(sentence: Sentence) -> Iterator[Statement]:
     if is_hedged(sentence.text.lower()):
         return
     text = sentence.coded
@@ -72,10 +80,10 @@ def _about_files(sentence: Sentence) -> Iterator[Claim]:
         return
 
 
-def _files(match: re.Match[str], sentence: Sentence) -> Iterator[Claim]:
+def _files(match: re.Match[str], sentence: Sentence) -> Iterator[Statement]:
     name = next((group for group in match.groups()[-3:] if group and "." in group), "")
     if name and not _NO_FILE.fullmatch(name):
-        yield Claim(WROTE, sentence.coded, name, "wrote")
+        yield Statement(WROTE, sentence.coded, name, "wrote")
 
 
 _NOT = r"(?:did not|didn't|never|have not|haven't)"
@@ -102,10 +110,10 @@ _NETWORK_HEDGED = re.compile(
 )
 
 
-def _about_network(sentence: Sentence) -> Iterator[Claim]:
+def _about_network(sentence: Sentence) -> Iterator[Statement]:
     text = sentence.text.lower()
     if _NETWORK.search(text) and not _NETWORK_HEDGED.search(text):
-        yield Claim(NO_NETWORK, sentence.coded)
+        yield Statement(NO_NETWORK, sentence.coded)
 
 
 _UNDONE = re.compile(
@@ -129,9 +137,9 @@ _VERBS = {
 }
 
 
-def _about_undone(sentence: Sentence) -> Iterator[Claim]:
+def _about_undone(sentence: Sentence) -> Iterator[Statement]:
     match = _UNDONE.search(sentence.coded)
     if match is not None and not _UNDONE_HEDGED.search(sentence.text.lower()):
         said = match[1].lower()
         verb = next((verb for begin, verb in _VERBS.items() if said.startswith(begin)), "run")
-        yield Claim(NOT_DONE, sentence.coded, match[2].strip(), verb)
+        yield Statement(NOT_DONE, sentence.coded, match[2].strip(), verb)
