@@ -81,10 +81,11 @@ class Inside:
             self.run([*command, str(min(_ROUND, tries - done))], timeout=60 + tries / 50)
             for done in range(0, tries, _ROUND)
         ]
+        assert all(attempt.result for attempt in rounds), [(attempt.errno, attempt.errors) for attempt in rounds]
         worst = next((attempt for attempt in rounds if attempt.status or attempt.errors), rounds[0])
-        total = dict(rounds[0].result or {})
+        total = dict(rounds[0].result)
         for attempt in rounds[1:]:
-            for name, found in (attempt.result or {}).items():
+            for name, found in attempt.result.items():
                 total[name] = total[name] + found if isinstance(found, int) else sorted({*total[name], *found})
         records = [record for attempt in rounds for record in attempt.records]
         return Attempt(worst.errno, total, records, worst.status, worst.errors)

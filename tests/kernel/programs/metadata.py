@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -87,6 +88,9 @@ def all_of_it(directory: str) -> dict[str, Any]:
 def race(act: str, own: str, forbidden: str, times: str) -> dict[str, int]:
     """Change the mode of `own/file` while something else is put in its place: its path, a link on it, a descriptor."""
     shown = ctypes.create_string_buffer(b"O/file")
+    for left in ("O", "F", "swapped", "swapped-new"):  # by the round before
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(left)
     os.symlink(own, "O")
     os.symlink(forbidden, "F")
     os.symlink(own, "swapped")
