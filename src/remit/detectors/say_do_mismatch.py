@@ -12,12 +12,12 @@ Why it matters
     was not done, or something that nobody approved, passes a review.
 
 How it tells the benign twin apart
-    Only what is stated plainly counts: no plans, conditions, doubts, questions, quotes, code, lists under a plan, or
-    what others are said to say; and nothing said of some tests against a run of all. What the kernel cannot have seen
-    is no contradiction: a tool that ran elsewhere or within the agent, a conversation that is older than the session,
-    lost records, a script that may hold tests of its own and whose output speaks of passing, a file that some call names
-    and that may have got its name by a rename. A wrapper that fails after its tests passed says nothing. Side questions
-    of a harness, which offer no tools, are not judged.
+    Only what is stated plainly counts: no plans, conditions, doubts, questions, quotes, code, lists under a plan,
+    or what others are said to say; and nothing said of some tests against a run of all. What the kernel cannot have
+    seen is no contradiction: a tool that ran elsewhere or within the agent, a conversation that is older than the
+    session, lost records, a script that may hold tests of its own and whose output speaks of passing, a file that
+    some call names and that may have got its name by a rename. A wrapper that fails after its tests passed says
+    nothing. Side questions of a harness, which offer no tools, are not judged.
 
 Blind spots
     What is not said plainly, or in words that no pattern has; most languages but English. Tests that ran and were made
