@@ -105,6 +105,12 @@ def test_a_program_that_was_born_in_the_step_before_may_be_that_ones() -> None:
     assert (again.attribution().attribution, set(again.attribution().candidates)) == ("likely", {"call_1", "call_2"})
 
 
+def test_a_call_whose_program_was_found_asks_for_no_other() -> None:
+    book = runs(asked(agent(), "call_1", "make"), "make").exit().end_step("call_1")
+    runs(asked(book, "call_2", "make"), "make")  # within the time that a birth can be told to
+    assert (book.attribution().step, book.attribution().attribution) == ("call_2", "proven")
+
+
 def test_one_call_proves_one_program() -> None:
     book = runs(runs(asked(agent(), "call_1", "make"), "make"), "make")
     assert book.attribution().attribution == "likely"

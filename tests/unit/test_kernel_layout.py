@@ -67,7 +67,8 @@ CONSTANTS = {
     "PTRACE_EVENT_EXEC": ptrace.EVENT_EXEC,
     "sizeof(struct inet_diag_req_v2)": tcp_diag._REQUEST.size + tcp_diag._SOCKET.size,
     "sizeof(struct inet_diag_msg)": tcp_diag._ANSWER_SIZE,
-    "offsetof(struct inet_diag_msg, idiag_inode)": tcp_diag._INODE_OFFSET,
+    "offsetof(struct inet_diag_msg, idiag_uid)": tcp_diag._USER_OFFSET,
+    "offsetof(struct inet_diag_msg, idiag_inode)": tcp_diag._USER_OFFSET + 4,
     "offsetof(struct tcp_info, tcpi_bytes_acked)": tcp_diag.BYTES_ACKED_OFFSET,
     "offsetof(struct tcp_info, tcpi_bytes_received)": tcp_diag.BYTES_ACKED_OFFSET + 8,
 }

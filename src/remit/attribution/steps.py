@@ -201,8 +201,10 @@ class Attributor:
             self._told_to_shell(process, event, *process.kept)
 
     def _whole_call(self, process: Process, event: Exec, calls: tuple[str, ...]) -> None:
-        # It may have been born in a step that has ended meanwhile, and whose call asked for the same.
-        possible = dict.fromkeys((*calls, *process.charge.candidates))
+        # It may have been born in a step that has ended meanwhile, and whose call asked for the same; unless what that
+        # asked for has been found.
+        ended = (step for step in process.charge.candidates if not self.steps[step].run)
+        possible = dict.fromkeys((*calls, *ended))
         fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in possible}
         best = max(fits.values())
         if best == NONE:
