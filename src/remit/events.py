@@ -22,6 +22,7 @@ class Session(Data):
     respond: dict[str, str]
     sight: str = "normal"
     workspace: str = ""
+    temporary_directory: str = ""
 
 
 class AttemptResult(Data):
@@ -118,6 +119,19 @@ class Claim(Data):
     ended: int | None = None
 
 
+class Tool(Data):
+    """What an MCP server says of a tool (`listed`), or said in an earlier session (`remembered`); `process` is the
+    server's, where there is one for all calls."""
+
+    n: int
+    time: int
+    mark: str
+    tool: str
+    process: str | None
+    annotations: dict[str, bool]
+    digests: dict[str, str]
+
+
 class Fork(Data):
     """A process exists; `via` says how its parent is known, `source` who asked the supervisor to spawn it."""
 
@@ -175,6 +189,7 @@ class Open(Data):
     routine: bool  # a refused write of a process to an entry of its own in /proc that concerns nobody else
     outsider: bool = False
     observed: bool = False
+    new: bool = False  # nothing was there
 
 
 class Change(Data):
@@ -283,4 +298,4 @@ class End(Data):
 
 
 ProcessEvent = Fork | Exec | Exit | Open | Change | Connect | Flow | Call
-Event = Session | Attempts | Step | Turn | Claim | ProcessEvent | Compute | Loss | End
+Event = Session | Attempts | Step | Turn | Tool | Claim | ProcessEvent | Compute | Loss | End

@@ -116,6 +116,19 @@ def test_one_call_proves_one_program() -> None:
     assert book.attribution().attribution == "likely"
 
 
+def test_an_mcp_server_may_still_be_at_an_earlier_call_whose_program_was_not_seen() -> None:
+    def given(book: Playbook, step: str) -> Playbook:
+        common = {"mark": "begin", "step": step, "tool": "bash", "arguments": {"command": "make"}, "phase": None}
+        return book.add("step", **common, source="mcp", caller=book.id("agent"))
+
+    queued = given(given(agent(), "mcp:1").end_step("mcp:1").wait(5), "mcp:2")
+    assert runs(queued, "make").attribution().attribution == "likely"
+    assert set(queued.attribution().candidates) == {"mcp:1", "mcp:2"}
+    ran = runs(given(agent(), "mcp:1"), "make").exit().act_as("agent").end_step("mcp:1").wait(5)
+    assert runs(given(ran, "mcp:2"), "make").attribution().step == "mcp:2"
+    assert ran.attribution().attribution == "proven"
+
+
 def test_a_caller_that_is_gone_runs_nothing_any_more() -> None:
     book = runs(asked(asked(agent(), "call_1", "make"), "call_2", "sh inner.sh"), "sh inner.sh", "inner")
     asked(book, "inner_1", "git status", caller="inner").exit("inner")

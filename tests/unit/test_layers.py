@@ -69,6 +69,7 @@ THIRD_PARTY = {
     "remit.adapters.openai_agents": {"agents"},
     "remit.adapters.langchain": {"langchain_core"},
     "remit.adapters.inspect_ai": {"inspect_ai"},
+    "remit.clock.mcp_http": {"anyio", "mcp", "mcp_types", "pydantic", "starlette", "uvicorn"},
     "remit.clock.gateway": {"aiohttp", "multidict", "yarl"},
     "remit.clock.shell": {"tree_sitter", "tree_sitter_bash"},
 }

@@ -8,6 +8,7 @@ The rules, in order of strength. Time narrows and never proves; a wrong `proven`
 3. Born of the agent's own process, which has no step: likely, one of the steps in force at the birth; proven when its
    first program is what the arguments of one tool call, and of no other that its parent was given, ask for. So is
    the child of a shell that the agent's own process keeps, when one call's text names it and no other's can mean it.
+   Of an MCP server's calls those count too that have ended and may still be at work.
 4. Parent unknown: likely, one of the steps of the processes that could be the parent.
 5. A shared shell, a process that outlives its step and still hears the harness or the agent: from then on likely; it
    and its later children may act for any step since its birth.
@@ -18,6 +19,8 @@ nothing (`claims.py`).
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 from remit.attribution.claims import Claims
 from remit.attribution.content import NONE, asks_for
@@ -204,7 +207,7 @@ class Attributor:
         # It may have been born in a step that has ended meanwhile, and whose call asked for the same; unless what that
         # asked for has been found.
         ended = (step for step in process.charge.candidates if not self.steps[step].run)
-        possible = dict.fromkeys((*calls, *ended))
+        possible = dict.fromkeys((*calls, *ended, *self._left_over(calls)))
         fits = {step: asks_for(self.steps[step].arguments, event.image, event.arguments) for step in possible}
         best = max(fits.values())
         if best == NONE:
@@ -270,6 +273,14 @@ class Attributor:
         left = tuple(step for step in charge.candidates if step in possible)
         if left and charge.attribution == "likely" and not process.hears:
             process.charge = Charge("likely", None, left, charge.reason)
+
+    def _left_over(self, calls: tuple[str, ...]) -> Iterator[str]:
+        """Earlier calls to the same MCP server that may still be at work: it answered them, or its client gave them up,
+        and no program that they ask for was found. A server may queue and schedule as it likes."""
+        servers = {self.steps[step].caller for step in calls if self.steps[step].source == "mcp"}
+        for record in self.history if servers else ():
+            if record.caller in servers and record.ended is not None and not record.run:
+                yield record.id
 
     def _caller_ended(self, process_id: str) -> None:
         """Nobody is left to run the calls that it was given."""

@@ -19,7 +19,7 @@ from remit import errors
 from remit.boundary.host import Host, find_host, host_to_json
 from remit.boundary.mask_mounts import can_mount
 from remit.digest import sha256
-from remit.evidence.places import notary_key_place, sessions_place
+from remit.evidence.places import mcp_place, notary_key_place, sessions_place
 from remit.plan import Plan, plan_from_json, widest
 from remit.scope.default import default_scope
 from remit.scope.read import read_scope_file
@@ -99,6 +99,7 @@ def plan_request(
     outside = {
         "the evidence": str(evidence_root),
         "the plan cache": plans_root(environment),
+        "what MCP servers' tools are known as": mcp_place(),
         "remit's own code": os.path.dirname(remit.__file__),
     }
     if sys.prefix not in ("/usr", "/usr/local"):

@@ -27,6 +27,7 @@ COMMANDS = {
     "gateway": ("remit.cli.gateway", "make the tool calls of a harness's model steps of a running session"),
     "stop": ("remit.cli.stop", "freeze a running session, or end it"),
     "resume": ("remit.cli.resume", "let a frozen session go on"),
+    "mcp": ("remit.cli.mcp", "run an MCP server inside its scope; each tool call is a step"),
     "report": ("remit.cli.report", "say what was tried, what held, and who did it"),
     "replay": ("remit.cli.replay", "recompute the findings from the evidence and compare"),
     "verify": ("remit.cli.verify", "check the evidence's hash chain and signatures"),

@@ -43,7 +43,7 @@ class Program:
             self.stderr = self.stdout if stderr == subprocess.STDOUT else _stream(stderr, "r", 2, text, given, opened)
             if stderr == subprocess.STDOUT:
                 given.append(given[1])
-            self._spawn = channel.ask(
+            self.spawn: int = channel.ask(
                 {
                     "do": "spawn",
                     "step": step,
@@ -59,7 +59,7 @@ class Program:
                 os.close(number)
         if stderr == subprocess.STDOUT:
             self.stderr = None
-        channel.follow(self._spawn, self._news)
+        channel.follow(self.spawn, self._news)
 
     def poll(self) -> int | None:
         return self.returncode
@@ -73,7 +73,7 @@ class Program:
 
     def send_signal(self, number: int) -> None:
         if self.returncode is None:
-            self._channel.ask({"do": "signal", "spawn": self._spawn, "signal": int(number)})
+            self._channel.ask({"do": "signal", "spawn": self.spawn, "signal": int(number)})
 
     def terminate(self) -> None:
         self.send_signal(signal.SIGTERM)
@@ -122,7 +122,7 @@ class Program:
             pass
 
     def _news(self, message: Message) -> None:
-        if "exited" in message:
+        if "exited" in message and self.returncode is None:  # the session's end is told of all that ever ran
             self.returncode = os.waitstatus_to_exitcode(message["status"])
             self._ended.set()
 

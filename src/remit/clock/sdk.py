@@ -241,6 +241,11 @@ class Session:
         return _error(self._last_word())
 
 
+def ask(session: Session, message: Mapping[str, Any]) -> Any:
+    """Ask the supervisor what no harness needs to, for remit's own MCP proxy. Raises SessionEnded, RemitError."""
+    return session._channel.ask(dict(message))
+
+
 def _current_directory() -> str:
     try:
         return os.getcwd()

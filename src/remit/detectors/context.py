@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 from remit.attribution.lineage import Lineage, Process
 from remit.events import Connect, Event, Exec, ProcessEvent, Session
-from remit.findings import Sighting
+from remit.findings import Attribution, Sighting
 
 if TYPE_CHECKING:
     import ipaddress
@@ -28,9 +28,10 @@ class Detector(Protocol):
 class Context:
     """Shared by all detectors of a session, read-only for them."""
 
-    def __init__(self, session: Session, lineage: Lineage) -> None:
+    def __init__(self, session: Session, lineage: Lineage, charged: Callable[[str], Attribution]) -> None:
         self.session = session
         self.lineage = lineage
+        self.charged = charged  # to which step an act of this process is charged now
         self.own_ports: set[int] = set()  # ports that processes of this session listen on
 
     def observe(self, event: Event) -> None:

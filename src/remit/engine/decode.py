@@ -27,6 +27,7 @@ from remit.events import (
     Open,
     Session,
     Step,
+    Tool,
     Turn,
 )
 
@@ -45,7 +46,8 @@ def decode(record: Record) -> Event | None:
 
 def _session(r: Record) -> Event:
     scope, respond, sight = dict(r.get("scope") or {}), dict(r.get("respond") or {}), r.get("sight") or "normal"
-    return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight, str(r.get("workspace") or ""))
+    return Session(r["n"], r["time"], r["session"], r["task"], scope, respond, sight, str(r.get("workspace") or ""),
+                   str(r.get("temporary_directory") or ""))  # fmt: skip
 
 
 def _attempts(r: Record) -> Event:
@@ -122,7 +124,7 @@ def _open(r: Record) -> Event:
         r["n"], r["time"], r["process"], r.get("path") or r.get("asked") or "", int(r.get("flags") or 0),
         int(r.get("errno") or 0), bool(r.get("refused")), r.get("wall"), r.get("clause"),
         device_class, bool(r.get("absent")), bool(r.get("routine")), bool(r.get("outsider")),
-        bool(r.get("observed")),
+        bool(r.get("observed")), bool(r.get("new")),
     )  # fmt: skip
 
 
@@ -168,6 +170,15 @@ def _model(r: Record) -> Event | None:
     return _call(r) if r["mark"] == "refused" else None
 
 
+def _mcp(r: Record) -> Event | None:
+    """What a server says of a tool; that it is gone, or could not be read, is for people."""
+    if r["mark"] not in ("listed", "remembered"):
+        return None
+    annotations = {str(name): bool(value) for name, value in dict(r["annotations"]).items()}
+    digests = {str(part): str(digest) for part, digest in dict(r["digests"]).items()}
+    return Tool(r["n"], r["time"], r["mark"], str(r["tool"]), r.get("process"), annotations, digests)
+
+
 def _compute(r: Record) -> Event:
     busiest = tuple((str(entry["process"]), float(entry["cpu"])) for entry in r.get("busiest") or ())
     processes, cpu, memory = int(r.get("processes") or 0), float(r.get("cpu") or 0), int(r.get("memory") or 0)
@@ -204,6 +215,7 @@ _DECODERS: dict[str, Callable[[Record], Event | None]] = {
     "privilege": _call,
     "signal": _call,
     "model": _model,
+    "mcp": _mcp,
     "compute": _compute,
     "loss": _loss,
     "end": _end,

@@ -41,7 +41,7 @@ class Engine:
             raise ValueError("the first record of a session is not its header")
         self.session = session
         self.attributor = Attributor()
-        self._context = Context(session, self.attributor.lineage)
+        self._context = Context(session, self.attributor.lineage, self.attributor.of)
         self._judge = Judge(session.respond)
         self._seats = [_Seat(detector) for detector in detectors(session)]
 

@@ -18,6 +18,11 @@ def notary_key_place() -> str:
     return f"{_state()}/notary/key.pem"
 
 
+def mcp_place() -> str:
+    """The directory where the tools of MCP servers are remembered."""
+    return f"{_state()}/mcp"
+
+
 def name_of(evidence: str | os.PathLike[str]) -> str:
     """What a person writes to mean this directory: the session's id where that is enough."""
     parent, _, name = os.fspath(evidence).rpartition("/")

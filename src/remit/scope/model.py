@@ -34,6 +34,7 @@ Behaviour = Literal[
     "destruction",
     "stop-ignored",
     "say-do-mismatch",
+    "tool-changed",
     "limit-tampering",
 ]
 Verdict = Literal["record", "freeze", "kill"]

@@ -130,7 +130,7 @@ class Supervisor:
             receiver=boundary.receiver,
         )
         gateway = GatewayRequests(self._network.connections, self.processes, self.record)
-        self.requests = Requests(self, self.steps, self.processes, self._zygote.send, gateway)
+        self.requests = Requests(self, self.steps, self.processes, self._zygote.send, gateway, self.record)
         received, lost = self.requests.received, self.requests.lost
         self._control = ControlSocket(
             self._selector, self._writer.directory, self.processes, record=self.record, received=received, lost=lost

@@ -15,6 +15,8 @@ from remit.supervisor.gateway_requests import GatewayRequests
 from remit.supervisor.processes import ProcessTable, Spawned
 from remit.supervisor.steps import Steps
 
+_MCP_MEMBERS = ("tool", "description", "annotations", "digests", "from", "reason", "count")
+
 
 class Spawn:
     """A program that the zygote was asked to start. `owner` is told of its pid and its end."""
@@ -64,8 +66,10 @@ class Requests:
         processes: ProcessTable,
         start_program: Callable[[Message, tuple[int, ...]], None],
         gateway: GatewayRequests,
+        record: Callable[..., Any],
     ) -> None:
         self._session = session
+        self._record = record
         self._steps = steps
         self._processes = processes
         self._start_program = start_program
@@ -113,7 +117,7 @@ class Requests:
             self._end_step(step, self._source(connection))
 
     def _perform(self, connection: Connection, message: Message, descriptors: tuple[int, ...]) -> Any:
-        source = self._source(connection)
+        source = "mcp" if "given_to" in message else self._source(connection)
         action = message.get("do")
         if (connection is self.gateway or connection in self._outer) and action != "step":
             return self._gateway.perform(message, outside=connection in self._outer)
@@ -129,11 +133,13 @@ class Requests:
                 raise FrozenError("the session is frozen", hint="remit resume")
             if message.get("join") and self._steps.is_open(str(message.get("step"))):
                 return {"joined": True}  # whoever began it ends it
-            self._steps.begin(message, source)
+            self._steps.begin(self._with_caller(message), source)
             self._step_owners[message["step"]] = connection
             return None
         if action == "turn" and connection is self.harness:
             return self._gateway.turn(message, source)
+        if action == "mcp" and connection is self.harness:
+            return self._record_mcp(message)
         if action == "signal":
             return self.send_signal(int(message["spawn"]), int(message["signal"]), group=bool(message.get("group")))
         by = "harness" if connection is self.harness else "operator"
@@ -146,6 +152,21 @@ class Requests:
         if action == "finish" and connection is self.harness:
             return self._session.finish()
         raise ProtocolError(f"unknown request: {action}")
+
+    def _with_caller(self, message: Message) -> Message:
+        """A step that a program was `given_to` has that program's process for its caller, if it is there."""
+        process = self._process_of(message.get("given_to"))
+        return {**message, "caller": process} if process else message
+
+    def _process_of(self, spawn: Any) -> str | None:
+        known = self.spawns.get(spawn) if isinstance(spawn, int) else None
+        process = self._processes.get(known.pid) if known is not None and known.pid else None
+        return process.identity if process is not None else None
+
+    def _record_mcp(self, message: Message) -> None:
+        """What an MCP server says of its tools, as the proxy outside read it."""
+        members = {name: message[name] for name in _MCP_MEMBERS if name in message}
+        self._record("mcp", mark=str(message["mark"]), process=self._process_of(message.get("of")), **members)
 
     def _end_step(self, step: str, source: str) -> None:
         self._steps.end(step, source)
