@@ -21,6 +21,11 @@ def commands_in(arguments: Any, deepest: int = _DEEPEST) -> Iterator[str | list[
             yield from commands_in(member, deepest - 1)
 
 
+def names_anything(arguments: Any) -> bool:
+    """Whether there is something to read: an object, or a list, that is not empty."""
+    return isinstance(arguments, dict | list) and bool(arguments)
+
+
 def _is_command(member: Any) -> bool:
     if isinstance(member, list):
         return all(isinstance(word, str) for word in member)

@@ -14,7 +14,7 @@ def steps(marks: list[dict[str, object]]) -> list[object]:
 
 def test_a_call_begins_a_step_and_its_result_ends_it() -> None:
     turns = Turns()
-    (begin,) = turns.delivered("1:1", [CALL])
+    (begin,) = turns.delivered("1:1", [CALL], [{"programs": [["ls"]]}])
     mark = {"do": "step", "mark": "begin", "step": "call_1", "tool": "bash", "arguments": {"command": "ls"}}
     assert begin == {**mark, "caller": "1:1", "declared": {"programs": [["ls"]]}}
     assert turns.brought("1:1", {"other"}) == []

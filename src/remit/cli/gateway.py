@@ -27,6 +27,7 @@ from typing import Any
 
 from remit.cli.client import Client
 from remit.cli.model_gateway import MISSING, credential_of, variables
+from remit.cli.text_reader import COMMAND
 from remit.errors import ScopeError, UsageError
 from remit.evidence.places import name_of
 from remit.kernel import process
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
         _print(options, client, listener, variables(model, _base(options, listener), credential))
         from remit.clock.gateway import Settings, serve
 
-        settings = Settings(model.api, model.upstream, credential, outside=True, transcript=model.transcript)
+        settings = Settings(model.api, model.upstream, credential, True, model.transcript, COMMAND)
         _serve(serve(listener, client.hand_over(), settings))
     return 0
 

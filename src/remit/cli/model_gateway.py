@@ -124,9 +124,10 @@ def main() -> None:
     os.dup2(null, 0)
     import asyncio
 
+    from remit.cli.text_reader import COMMAND
     from remit.clock.gateway import Settings, serve
 
-    asyncio.run(serve(listener, channel, Settings(**settings)))
+    asyncio.run(serve(listener, channel, Settings(**settings, reader=COMMAND)))
 
 
 if __name__ == "__main__":

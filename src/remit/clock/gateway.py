@@ -24,9 +24,10 @@ from yarl import URL
 from remit.clock.codings import Decoding, decoded
 from remit.clock.model_api import LONGEST_BODY, PATHS, AnswerReader, ToolCall, parse, results_of
 from remit.clock.supervisor_link import SupervisorGone, SupervisorLink
+from remit.clock.text_reader import TextReader
 from remit.clock.told import offered, told_by
 from remit.clock.transcript import Account, Transcript
-from remit.clock.turns import Turns
+from remit.clock.turns import Turns, bounded
 from remit.plain import Data
 from remit.protocol import Message
 
@@ -61,6 +62,7 @@ class Settings(Data):
     credential: str | None = None
     outside: bool = False
     transcript: str = "full"  # full | hashes | none: what is recorded of what is said
+    reader: tuple[str, ...] = ()  # the command of the process that reads what calls say
 
 
 async def serve(listener: socket.socket, channel: socket.socket, settings: Settings) -> None:
@@ -74,7 +76,10 @@ async def serve(listener: socket.socket, channel: socket.socket, settings: Setti
         timeout=timeout,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
     )
-    gateway = Gateway(link, upstream, settings)
+    reader = TextReader(settings.reader)
+    with contextlib.suppress(OSError):  # it is tried again with the first call
+        await reader.start()
+    gateway = Gateway(link, upstream, reader, settings)
     application = web.Application(client_max_size=LONGEST_BODY)
     application.router.add_route("*", "/{path:.*}", gateway.handle)
     runner = web.AppRunner(
@@ -87,14 +92,16 @@ async def serve(listener: socket.socket, channel: socket.socket, settings: Setti
     finally:
         await runner.cleanup()
         await upstream.close()
+        await reader.close()
 
 
 class Gateway:
     """Answers the agent's requests with the model's answers."""
 
-    def __init__(self, link: SupervisorLink, upstream: ClientSession, settings: Settings) -> None:
+    def __init__(self, link: SupervisorLink, upstream: ClientSession, reader: TextReader, settings: Settings) -> None:
         self._link = link
         self._upstream = upstream
+        self._reader = reader
         self._settings = settings
         self._turns = Turns()
         self._transcript = Transcript(settings.transcript)
@@ -194,7 +201,8 @@ class Gateway:
     ) -> None:
         """Pass bytes on once the steps of the calls that they complete have begun, and the last ones once it is on
         record what was said: with them the agent may end, and the session with it."""
-        marks = self._turns.delivered(account.caller, calls)
+        asked = [await self._reader.declared(bounded(call.arguments)) for call in calls]
+        marks = self._turns.delivered(account.caller, calls, asked)
         await self._mark(marks)
         account.began(marks)
         if account.due:

@@ -6,9 +6,10 @@ A call is known by its id and by who got it: another process that sends a result
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
-from remit.clock.declared import declared
 from remit.clock.model_api import ToolCall
 from remit.digest import sha256
 from remit.protocol import Message
@@ -27,19 +28,19 @@ class Turns:
         self._open: dict[tuple[str, str], str] = {}  # caller and call -> step
         self._used: set[str] = set()
 
-    def delivered(self, caller: str, calls: list[ToolCall]) -> list[Message]:
-        """The marks for these calls, in order: each begins a step. One whose id is open already ends that first."""
+    def delivered(self, caller: str, calls: list[ToolCall], asked: Sequence[dict[str, Any]] = ()) -> list[Message]:
+        """The marks for these calls, in order: each begins a step. One whose id is open already ends that first.
+        `asked`: what each of them declares, where that was read."""
         marks: list[Message] = []
-        for call in calls:
+        for call, declared in zip_longest(calls, asked):
             marks += self.brought(caller, {call.id})
             step = self._name(call.id)
             self._open[caller, call.id] = step
             begin = {"do": "step", "mark": "begin", "step": step, "tool": call.tool[:_LONGEST_ID]}
             if caller != OUTSIDE:
                 begin["caller"] = caller
-            arguments = _bounded(call.arguments)
-            asked = declared(arguments)
-            marks.append({**begin, "arguments": arguments, **({"declared": asked} if asked else {})})
+            begin["arguments"] = bounded(call.arguments)
+            marks.append({**begin, **({"declared": declared} if declared else {})})
         return marks
 
     def brought(self, caller: str, results: set[str]) -> list[Message]:
@@ -68,7 +69,7 @@ class Turns:
         return step
 
 
-def _bounded(arguments: Any) -> Any:
+def bounded(arguments: Any) -> Any:
     """What evidence can hold: not too deep, and not too long."""
     try:
         text = json.dumps(_shallow(arguments, _DEEPEST))
