@@ -160,6 +160,7 @@ class Exec(Data):
     clause: str | None
     observed: bool = False
     uncovered: str = ""  # what the scope would not have let run: the image, or the script that it runs
+    truncated: bool = False  # its arguments are not all there
 
 
 class Exit(Data):

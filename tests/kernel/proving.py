@@ -54,7 +54,13 @@ def examine_alone(plan: Plan, names: Sequence[str], outside: Outside) -> list[Re
         _redirect(folder)
         supervisor = _supervisor(plan, folder)
         supervisor.start_command(
-            {"arguments": PROGRAM, "environment": ENVIRONMENT, "directory": plan.workspace, "new_session": False}
+            {
+                "arguments": PROGRAM,
+                "environment": ENVIRONMENT,
+                "directory": plan.workspace,
+                "new_session": False,
+                "phase": None,
+            }
         )
         supervisor.run()
         answers = [json.loads(line) for line in (folder / "answers").read_text().splitlines()]

@@ -27,6 +27,9 @@ LISTEN = (
 )
 
 
+BIND = "import socket, os, sys; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); os.unlink(sys.argv[1])"
+
+
 @contextmanager
 def listener(kind: int = socket.SOCK_STREAM) -> Iterator[int]:
     with socket.socket(socket.AF_INET, kind) as end:
@@ -81,6 +84,7 @@ def test_each_phase_has_its_own_files_and_network_and_no_other(stage: Stage) -> 
             "write outputs": (["touch", outputs / "new"], {"work"}),
             "write workspace": (["touch", "new"], {"work"}),
             "change mode": (["chmod", "600", outputs / "file"], {"work"}),
+            "bind a unix socket": (["python3", "-c", BIND, outputs / "socket"], {"work"}),
             "connect": (["python3", "-c", CONNECT, tcp], {"setup"}),
             "send": (["python3", "-c", SEND, udp], {"setup"}),
             "listen": (["python3", "-c", LISTEN, port], {"setup"}),

@@ -46,6 +46,8 @@ SH, BASH = "/usr/bin/dash", "/usr/bin/bash"
         ({"command": "sleep 0", "description": "git log -1"}, "/usr/bin/git", ("git", "log", "-1"), NONE),
         # An argument vector may say anything.
         ({"command": LINE}, "/usr/bin/touch", ("sh", "-c", LINE), NONE),
+        ({"command": "cat x"}, "/work/catastrophe", ("cat", "x"), NONE),
+        ({"command": "sh build.sh"}, "/work/bash", ("sh", "build.sh"), NONE),
         ({"command": LINE}, "/work/bash", ("bash", "-c", LINE), NONE),
         ({"path": "a"}, BASH, (), NONE),
         (None, "/usr/bin/ls", ("ls",), NONE),

@@ -28,7 +28,7 @@ def words(text: str) -> list[list[str | None]]:
         ("cd /x && python3 -m pytest -q 2>&1 | tail -5", [["python3", "-m", "pytest", "-q"], ["tail", "-5"]]),
         ("(uname; date) & make -C x", [["uname"], ["date"], ["make", "-C", "x"]]),
         ("if make; then ls; else uname; fi; case x in a) date;; esac", [["make"], ["ls"], ["uname"], ["date"]]),
-        ("echo $((1+`date`)) $(ls y) <(uname)", [["date"], ["ls", "y"], ["uname"]]),
+        ("echo $((1+$(date))) $(ls y) <(uname)", [["date"], ["ls", "y"], ["uname"]]),
         ("eval 'ls -l; uname'; command -p ls; exec ls -l", [["ls", "-l"], ["uname"], ["ls"], ["ls", "-l"]]),
         ("python3 - <<'END'\nimport os\nEND", [["python3", "-"]]),
         ("find . -exec rm {} \\;", [["find", ".", "-exec", "rm", None, ";"]]),
@@ -46,7 +46,14 @@ def test_programs_and_their_words(text: str, programs: list[list[str | None]]) -
 @pytest.mark.parametrize(
     "text",
     ["source x", ". ./x", "$X y", "eval $X", "f() { ls; }; f", "trap 'ls' DEBUG", "alias ls=date", "PROMPT_COMMAND=ls",
-     "exec -a ls date", "mapfile -C ls x", "( ( ls", "a" * 70_000, "cat <<A\n" * 40, "export BASH_ENV=x"],
+     "exec -a ls date", "mapfile -C ls x", "( ( ls", "a" * 70_000, "cat <<A\n" * 40, "export BASH_ENV=x",
+     # What the grammar reads in other words than the shell, or not at all.
+     "rm -f 2>/dev/null important", "cat <<E b c\nx\nE", "rm -f impor\\\ntant", "rm -f important\r", "ls\vx", "ls \0",
+     ": ${NOPE:-`rm -f important`}", "cat <<E\n`ls`\nE", ": ${HOME#$(rm -f important)}", "cat <<-E\n\t$(ls)\n\tE",
+     "eval -- rm -f important", "jobs -x rm -f important", "X='$(rm -f important)'; : \"${X@P}\"", "compgen -C ls x",
+     "printf -v PS4 '$(rm -f important)'; set -x; :", "declare 'PS4=x'", "mapfile -tC 'rm #' -c1 <<< a",
+     "readarray -tC ls", "BASH_ALIASES[foo]=ls", "BASH_CMDS[foo]=ls", "hash -p /x ls", "test -v 'a[$(ls)]'",
+     "unset 'a[$(ls)]'", "declare 'a[$(ls)]=1'", "set -k", "set -H"],
 )  # fmt: skip
 def test_what_may_run_anything_says_so(text: str) -> None:
     assert read_shell(text).anything
@@ -115,6 +122,8 @@ def test_what_is_declared_is_bounded() -> None:
     many = declared({"command": "; ".join(f"prog{n}" for n in range(70))})
     assert (len(many["programs"]), many["anything"]) == (64, True)
     assert declared({"command": f"ls {'x' * 2000}"}) == {"programs": [["ls", None]]}
+    assert declared({"command": f"ls {'x ' * 300}"}) == {"programs": [], "anything": True}
+    assert declared([{"command": "ls"}] * 17) == {"programs": [], "anything": True}
 
 
 NAMES = st.sampled_from(["command", "cmd", "code", "path", "url", "content", "x"])

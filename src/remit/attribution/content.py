@@ -7,6 +7,7 @@ believed is the image that ran: an argument vector says what its maker wants.
 
 from __future__ import annotations
 
+import re
 from itertools import islice, pairwise
 from typing import Any
 
@@ -29,10 +30,10 @@ def asks_for(arguments: Any, image: str, program: tuple[str, ...]) -> int:
     if not commands:
         return NONE
     name = image.rpartition("/")[2]
-    line = _shell_line(program) if is_system_shell(image) else None
+    line = shell_line(program) if is_system_shell(image) else None
     runs = name in _RUNNERS and image.startswith(_SYSTEM)
     inner = _words(line) if line is not None else list(program) if runs else []
-    return max(_fits(command, name, program, line, inner) for command in commands)
+    return max(_fits(command, image, program, line, inner) for command in commands)
 
 
 def is_system_shell(image: str) -> bool:
@@ -42,23 +43,26 @@ def is_system_shell(image: str) -> bool:
 
 def _fits(command: str | list[str], image: str, program: tuple[str, ...], line: str | None, inner: list[str]) -> int:
     if isinstance(command, list):
-        return EXACT if tuple(command) == program and _is_named(image, program) else NONE
+        return EXACT if tuple(command) == program and is_named(image, program) else NONE
     if line is not None and line.strip() == command.strip():
         return EXACT
-    if line is None and not inner and _words(command) == list(program) and _is_named(image, program):
+    if line is None and not inner and _words(command) == list(program) and is_named(image, program):
         return EXACT
     return CARRIED if any(word == command and before in _RUN for before, word in pairwise(inner)) else NONE
 
 
-def _is_named(image: str, program: tuple[str, ...]) -> bool:
-    """`python3` is python3.11, and `sh` is dash."""
-    name = program[0].rpartition("/")[2]
-    return image.startswith(name) or (name in _SHELLS and image in _SHELLS)
+def is_named(image: str, program: tuple[str, ...]) -> bool:
+    """Whether an image is what the vector's first word names: `python3` is python3.11, and the system's `sh` is dash.
+    Whoever starts a program gives it any first word."""
+    name = program[0].rpartition("/")[2] if program else ""
+    if name in _SHELLS:
+        return is_system_shell(image)
+    return bool(name) and re.fullmatch(re.escape(name) + r"[\d.]*", image.rpartition("/")[2]) is not None
 
 
-def _shell_line(program: tuple[str, ...]) -> str | None:
+def shell_line(program: tuple[str, ...]) -> str | None:
     """The text of `sh -c TEXT`, whatever the options before it."""
-    if program[0].rpartition("/")[2].lstrip("-") not in _SHELLS:
+    if not program or program[0].rpartition("/")[2].lstrip("-") not in _SHELLS:
         return None
     for place, word in enumerate(program[1:-1], start=1):
         if not word.startswith(("-", "+")):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Generic, TypeVar
 
-from remit.attribution.content import is_system_shell
+from remit.attribution.content import is_system_shell, shell_line
 from remit.events import Connect, Exec, Exit, Fork
 from remit.plain import Data
 
@@ -144,7 +144,8 @@ class Lineage:
             if process.image and process.ran_since_birth:
                 process.before = f"{process.before}{process.name} then "[-LONGEST_HISTORY:]
             own = process.kept is None or process.ran_since_birth
-            shell = own and is_system_shell(event.image)
+            # One that was started with a text of its own was told that, and is told nothing more.
+            shell = own and is_system_shell(event.image) and shell_line(event.arguments) is None
             process.kept = (process.parent, process.born_at_step) if shell and process.parent else None
             process.ran_since_birth = True
             process.image, process.arguments = event.image, event.arguments

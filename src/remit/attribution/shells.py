@@ -30,6 +30,7 @@ class Asked:
         self._places: Counter[tuple[str, Words]] = Counter()
         self._again: set[tuple[str, Words]] = set()  # in a loop
         self._undecided: Counter[tuple[tuple[str, Words], ...]] = Counter()
+        self._whole: set[str] = set()  # steps whose whole text is some program's
 
     def add(self, step: str, order: int, declared: Declared) -> None:
         """A call was given; `order` is the step's place among all."""
@@ -48,20 +49,28 @@ class Asked:
 
     def possible(self, since: int, program: tuple[str, ...]) -> dict[str, Words]:
         """Of the steps since one, those whose text can mean this program, with its words there, or ANY."""
-        found: dict[str, Words] = {step: ANY for step in self._anything if self._order[step] >= since}
+        found: dict[str, Words] = {
+            step: ANY for step in self._anything if self._order[step] >= since and step not in self._whole
+        }
         for form in _forms(program):
             for step, words in self._by_name.get(_name(form[0]) or "", ()):
                 if (
                     self._order[step] >= since
+                    and step not in self._whole
                     and self._left(step, words)
                     and found.get(step, words) != ANY
                     and _fits(words[1:], form[1:])
                 ):
-                    found[step] = words
+                    # What rests on a word that is not known proves nothing: another text may be misread.
+                    found[step] = ANY if None in words else words
         return found
 
     def _left(self, step: str, words: Words) -> bool:
         return (step, words) in self._again or self._seen[step, words] < self._places[step, words]
+
+    def whole(self, step: str) -> None:
+        """A program was found that was given the whole text: what it names that program starts, and no shell."""
+        self._whole.add(step)
 
     def seen(self, step: str, words: Words) -> None:
         """A program was found to be the step's."""
@@ -70,7 +79,7 @@ class Asked:
     def undecided(self, possible: dict[str, Words]) -> None:
         """A program was seen that is for one of these steps. When as many were as there are places, all have run."""
         key = tuple(sorted(possible.items()))
-        if any(words == ANY or None in words or (step, words) in self._again for step, words in possible.items()):
+        if any(words == ANY or (step, words) in self._again for step, words in possible.items()):
             return
         self._undecided[key] += 1
         if self._undecided[key] >= sum(max(0, self._places[place] - self._seen[place]) for place in key):

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from remit.attribution.claims import Claims
-from remit.attribution.content import NONE, asks_for
+from remit.attribution.content import NONE, asks_for, is_named
 from remit.attribution.lineage import Charge, Lineage, Process
 from remit.attribution.shells import ANY, Asked
 from remit.events import Claim, Connect, Event, Exec, Exit, Fork, Loss, ProcessEvent, Step
@@ -196,8 +196,8 @@ class Attributor:
     def _first_program(self, process: Process, event: Exec) -> None:
         """What a process runs first decides, and decides for one process only; what comes later is what that does."""
         calls, process.open_calls = process.open_calls, ()
-        if event.errno or event.refused:
-            return
+        if event.errno or event.refused or event.truncated:
+            return  # of what was cut nobody knows the rest
         if calls and not process.hears:
             self._whole_call(process, event, calls)
         elif process.kept is not None and not process.ran_since_birth:
@@ -218,13 +218,15 @@ class Attributor:
                 process.charge = Charge("likely", None, found, "several calls in force ask for just this program")
         elif found[0] in calls and found[0] in self._in_force and not self.steps[found[0]].run:
             self.steps[found[0]].run = True
+            if (asked := self._asked.get(self.steps[found[0]].caller or "")) is not None:
+                asked.whole(found[0])
             reason = f"born of the agent's own process, and what call {found[0]}, alone of those in force, asks for"
             process.charge = Charge("proven", found[0], (), reason)
 
     def _told_to_shell(self, process: Process, event: Exec, keeper: str, since: int) -> None:
         """A program that a shell started which `keeper`, who was given calls, started after step number `since`."""
         asked, kept_by = self._asked.get(keeper), self.lineage.get(keeper)
-        if asked is None or kept_by is None or not event.arguments:
+        if asked is None or kept_by is None or not is_named(event.image, event.arguments):
             return
         born, calls = process.charge.step, process.shell_calls
         if born is not None and born != kept_by.charge.step:

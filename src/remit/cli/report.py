@@ -20,6 +20,7 @@ from remit.report.text import render_text
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("evidence", metavar="DIR", help="an evidence directory, a session id, or `last`")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="default: text")
+    parser.add_argument("--json", dest="format", action="store_const", const="json", help="the same as --format json")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from remit.clock.shell import Asked, Text, read_shell, without_options
 from remit.tool_arguments import commands_in
 
 _MOST = 64  # of each kind
+_MOST_WORDS = 256  # of a program; a longer one is not named, for half of it would be another
 _LONGEST_WORD = 1024
 _LONGEST = 64 << 10  # of all together, as JSON
 _MOST_COMMANDS = 16
@@ -44,7 +45,10 @@ def declared(arguments: Any) -> dict[str, Any]:
     `programs` where there is a command: it names none then.
     """
     found = _Found()
-    for command in islice(commands_in(arguments), _MOST_COMMANDS):
+    commands = list(islice(commands_in(arguments), _MOST_COMMANDS + 1))
+    if len(commands) > _MOST_COMMANDS:
+        return {"programs": [], "anything": True}
+    for command in commands:
         found.commands = True
         if isinstance(command, list):
             found.program(Asked(tuple(command)), _DEEPEST)
@@ -142,15 +146,15 @@ class _Found:
                 self.members(member, deepest - 1)
 
     def as_members(self) -> dict[str, Any]:
-        kept = self._programs[:_MOST]
+        kept = [asked for asked in self._programs[:_MOST] if len(asked.words) <= _MOST_WORDS]
         members: dict[str, Any] = {
-            "programs": [list(map(_cut, asked.words[:_MOST])) for asked in kept],
+            "programs": [list(map(_cut, asked.words)) for asked in kept],
             "again": [index for index, asked in enumerate(kept) if asked.again],
-            "nested": [list(map(_cut, words[:_MOST])) for words in self._nested[:_MOST]],
+            "nested": [list(map(_cut, words[:_MOST_WORDS])) for words in self._nested[:_MOST]],
             "writes": _short(self._writes),
             "reads": _short(self._reads),
             "hosts": _short(self._hosts),
-            "anything": self._anything or len(self._programs) > _MOST,
+            "anything": self._anything or len(self._programs) > len(kept),
         }
         found = {name: member for name, member in members.items() if member or (name == "programs" and self.commands)}
         return found if len(json.dumps(found)) <= _LONGEST else {"anything": True}

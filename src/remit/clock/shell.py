@@ -21,7 +21,11 @@ _MOST_HEREDOCS = 32  # tree-sitter-bash looks at all that are open on each line
 _DEEPEST = 4  # of texts within texts
 _LOOPS = frozenset({"for_statement", "c_style_for_statement", "while_statement"})
 # What these run is said elsewhere, or later: by a file, a variable, a name that they give a meaning.
-_OPEN_ENDED = frozenset({"source", ".", "trap", "alias", "enable", "complete", "compopt", "bind", "fc", "coproc"})
+_OPEN_ENDED = frozenset(
+    {"source", ".", "trap", "alias", "enable", "complete", "compgen", "compopt", "bind", "fc", "coproc", "hash"}
+    | {"history"}
+)
+_PLAIN = frozenset({"echo", "cd", "exit", "return", ":", "true", "false"})  # they look nothing up
 _CALLED_BACK = frozenset({"mapfile", "readarray"})  # with -C they run what they are told
 _HOOKS = frozenset({"PROMPT_COMMAND", "BASH_ENV", "ENV", "PS0", "PS1", "PS4"})  # the shell runs their values
 _WITHIN = frozenset({"command", "builtin", "exec", "time"})  # the shell runs the rest itself
@@ -33,7 +37,17 @@ _BUILTINS = frozenset(
         *("suspend", "test", "times", "true", "type", "typeset", "ulimit", "umask", "unalias", "unset", "wait"),
     )
 )
+# What the shell reads in other words than the grammar, or runs later, and the names whose values it runs.
+_ODD = re.compile(r"[\0\r\v\f]|\S\\\n|@[A-Za-z]\}|\b(?:PS[0-4]|PROMPT_COMMAND|BASH_ENV|ENV|BASH_ALIASES|BASH_CMDS)\b")
+_SUBSTITUTION = re.compile(rb"\$\((?!\()")
+_SAFE_SETTINGS = frozenset(
+    {"-e", "-u", "-x", "+e", "+u", "+x", "-eu", "-ex", "-ux", "-eux", "-euo", "-exo", "-euxo", "-o", "pipefail"}
+    | {"errexit", "nounset", "xtrace", "--"}
+)
 _GLOB = re.compile(r"(?<!\\)[*?\[]|^~|(?<!\\)[{}]")
+_HOME = re.compile(r"[=:]~")
+_LOOKING_UP = frozenset({"declaration_command", "unset_command", "test_command", "unary_expression"})
+_WORDS = frozenset({"word", "number", "string", "raw_string", "concatenation", "simple_expansion", "expansion"})
 _OPTION = re.compile(r"-|[A-Za-z_]\w*=")
 _WRITES = frozenset({">", ">>", "&>", "&>>", ">|", "<>"})
 
@@ -63,8 +77,13 @@ def read_shell(text: str, *, deepest: int = _DEEPEST) -> Text:
     root = _parser().parse(data).root_node
     programs: list[Asked] = []
     paths: dict[bool, list[str]] = {True: [], False: []}
-    anything = root.has_error
+    anything = root.has_error or _ODD.search(text) is not None
+    plain, substitutions = bytearray(data), 0  # the text without what the shell takes as it stands
     for node, again in _nodes(root):
+        if node.type == "raw_string" or (node.type == "heredoc_body" and _is_quoted(node)):
+            plain[node.start_byte : node.end_byte] = b" " * (node.end_byte - node.start_byte)
+        substitutions += node.type == "command_substitution"
+        anything = anything or _is_misread(node)
         if node.type == "function_definition":
             anything = True  # its name means this from now on
         elif node.type == "variable_assignment":
@@ -81,6 +100,8 @@ def read_shell(text: str, *, deepest: int = _DEEPEST) -> Text:
             paths[True] += found.writes
             paths[False] += found.reads
             anything = anything or found.anything
+    # What the grammar did not see as a substitution the shell may.
+    anything = anything or b"`" in plain or len(_SUBSTITUTION.findall(plain)) != substitutions
     return Text(tuple(programs), tuple(paths[True]), tuple(paths[False]), anything)
 
 
@@ -113,7 +134,15 @@ def _command(node: Node, again: bool, deepest: int) -> Text:
         first = words[0] if words else ""
     if first is None or first in _OPEN_ENDED:
         return Text(anything=True)
-    if first in _CALLED_BACK and any(word is None or word.startswith("-C") for word in words[1:]):
+    if first in _CALLED_BACK and any(word is None or (word.startswith("-") and "C" in word) for word in words[1:]):
+        return Text(anything=True)
+    if first == "set" and not _SAFE_SETTINGS.issuperset(words[1:]):
+        return Text(anything=True)
+    if first == "jobs" and len(words) > 1:
+        return Text(anything=True)
+    if first in _BUILTINS and first not in _PLAIN and any(word and ("$(" in word or "`" in word) for word in words):
+        return Text(anything=True)  # a subscript that is looked up runs what stands in it
+    if first == "eval" and len(words) > 1 and (words[1] or "-").startswith("-"):
         return Text(anything=True)
     if first == "eval":
         inner = " ".join(word or "" for word in words[1:])
@@ -130,6 +159,25 @@ def _skipped(node: Node) -> list[str | None]:
         return []
     gap = around.text[node.end_byte - around.start_byte : after.start_byte - around.start_byte].strip()
     return [gap.decode() if gap == b"-" else None] if gap else []
+
+
+def _is_quoted(body: Node) -> bool:
+    """Whether a here-document's delimiter is quoted, so that its text is taken as it stands."""
+    redirect = body.parent
+    start = next((child for child in redirect.children if child.type == "heredoc_start"), None) if redirect else None
+    return start is not None and any(mark in _bytes(start) for mark in (b"'", b'"', b"\\"))
+
+
+def _is_misread(node: Node) -> bool:
+    """Words behind a redirection are the command's, whatever the grammar makes of them; a subscript that is looked up
+    runs what stands in it."""
+    if node.type in _LOOKING_UP:
+        return any(b"$(" in _bytes(child) for child in node.children if child.type in ("raw_string", "concatenation"))
+    if node.type == "file_redirect":
+        return len(node.children_by_field_name("destination")) > 1
+    if node.type == "herestring_redirect":
+        return sum(child.is_named for child in node.children) > 1
+    return node.type == "heredoc_redirect" and any(child.type in _WORDS for child in node.children)
 
 
 def without_options(words: Sequence[str | None]) -> list[str | None]:
@@ -158,7 +206,7 @@ def _literal(node: Node) -> str | None:
     """What a word becomes, when nothing but quotes has to be taken off."""
     text = _bytes(node).decode(errors="replace")
     if node.type in ("word", "number"):
-        return None if _GLOB.search(text) else re.sub(r"\\(\n|.)", _unescaped, text, flags=re.S)
+        return None if _GLOB.search(text) or _HOME.search(text) else re.sub(r"\\(\n|.)", _unescaped, text, flags=re.S)
     if node.type == "raw_string":
         return text[1:-1]
     if node.type == "string":

@@ -111,6 +111,7 @@ def _exec(r: Record) -> Event:
         r["n"], r["time"], r["process"], r["image"], tuple(map(str, r.get("arguments") or ())),
         r.get("directory") or "", bool(r.get("confirmed")), int(r.get("errno") or 0), bool(r.get("refused")),
         r.get("clause"), bool(r.get("observed")), r.get("uncovered") or "",
+        bool(r.get("truncated")),
     )  # fmt: skip
 
 

@@ -83,7 +83,7 @@ def _verdict(report: Item) -> Iterator[str]:
         yield f"  {_ending(session)}"
     elif session["running"] and _is_frozen(report["responses"]):
         yield "  it is frozen until `remit resume`, or ended by `remit stop --kill`"
-    if session["status"] and not denials:
+    if session["status"] and not denials and not session["observe"] and session["sight"] == "normal":
         yield '  where the command met "Permission denied", a scope grants the path in files.read or files.write'
         yield "  (remit scope explain --text > scope.yaml to begin with); reads, deletes and renames that a wall"
         yield "  refuses leave no record: remit run --sight full"
@@ -145,7 +145,9 @@ def _phases(report: Item) -> Iterator[str]:
     if report["phases"]:
         yield "PHASE BY PHASE"
     for phase in report["phases"]:
-        steps = sum(step["phase"] == phase["name"] for step in report["steps"])
+        until = phase["ended"] or "9999"
+        own = [step for step in report["steps"] if step["phase"] == phase["name"]]
+        steps = sum(phase["began"] <= step["began"] <= until for step in own)
         yield f"  {phase['name']}  from {phase['began']} to {phase['ended'] or 'now'}, {steps} step(s)"
         names = ", ".join(_program(process) for process in phase["left_running"][:LONGEST_LIST])
         if names:
@@ -162,6 +164,7 @@ def _steps(report: Item) -> Iterator[str]:
     widest = max(len(step["id"]) for step in steps)
     for step in steps:
         what = f"{step['tool']}: {step['arguments']}" if step["arguments"] is not None else step["tool"]
+        what += f"  (phase {step['phase']})" if step["phase"] else ""
         yield f"  {step['id']:<{widest}}  {step['state']:<12}  {what}".rstrip()
         if step["said"]:
             yield f"  {'':<{widest}}  said: {step['said']}"

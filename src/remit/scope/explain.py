@@ -78,11 +78,15 @@ def explain_plan(plan: Plan, *, name: str, host: str) -> str:
 
 def _phase(phase: Phase) -> Iterator[str]:
     for grant in phase.files:
+        if phase.gpu and grant.clause.endswith("devices.gpu"):
+            continue
         what = "change" if "write" in grant.access else "run" if "execute" in grant.access else "only read"
         yield f"{what} {grant.path}  ({grant.clause})"
     for do, grants in (("connect to", phase.connect), ("send over UDP to", phase.udp), ("listen on", phase.listen)):
         yield from (f"{do} {address}" for address in _addresses(grants))
     yield from (f"use the socket {path}  (phases.{phase.name}.network.unix)" for path in phase.unix)
+    if phase.gpu:
+        yield f"use the GPUs  (phases.{phase.name}.devices.gpu)"
     yield f"what is left of it when it ends: {'is ended' if phase.survivors == 'end' else 'runs on'}"
 
 

@@ -247,6 +247,8 @@ class NetworkAnswers:
                 descriptors.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 if operation == "bind":
                     request["umask"] = proc.file_mode_mask(question.pid)
+                    if self._desk.plan.phases and not self._desk.plan.observe:
+                        request["trees"] = self._desk.grants(process).files.trees("write")
                 else:
                     request["granted"] = list(self._desk.grants(process).unix)
                     request["claims"] = self.claims

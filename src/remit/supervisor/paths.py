@@ -21,6 +21,10 @@ class PathTable:
                 clauses.setdefault(access, grant.clause)
         self._known: dict[tuple[str, str], str | None] = {}
 
+    def trees(self, access: str) -> list[str]:
+        """The paths that are granted so."""
+        return [path for path, clauses in self._roots.items() if access in clauses]
+
     def clause(self, path: str, access: str) -> str | None:
         """The clause that grants `access` on `path`, or None."""
         own = self._roots.get(path)
