@@ -105,6 +105,16 @@ def test_full_sight_finds_what_is_renamed_and_removed(stage: Stage) -> None:
     is_sound(stage.evidence())
 
 
+def test_a_tool_that_the_server_does_not_have_is_told(stage: Stage) -> None:
+    """A name with a mistake in it would leave the tool the wide scope."""
+    with talking(stage, "--each-call", "reed") as client:
+        client.greet()
+        client.list("tools")
+        client.list("tools again")
+        client.leave()
+    assert client.errors.count("the server has no tool of this name, which was given a scope or servers: reed") == 1
+
+
 def test_a_server_for_each_call_proves_what_it_does_itself(stage: Stage) -> None:
     with talking(stage, "--each-call", "read") as client:
         client.greet()

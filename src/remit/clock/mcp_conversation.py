@@ -68,6 +68,7 @@ class Conversation:
         self._listed: dict[str, dict[str, str]] = {}
         self._asked: Asked[Instance] = Asked()
         self._unread = 0
+        self._warned: list[str] = []  # names of tools that the server does not have
 
     def start(self) -> None:
         """Say what is remembered of the server, before it says anything itself."""
@@ -200,6 +201,10 @@ class Conversation:
             self._listed[tool.name] = tool.digests
             changed.append(tool)
             self._tell(tool, "listed")
+        missing = [name for name in self._others if name not in self._listed and name not in self._warned]
+        if missing and not (isinstance(result, dict) and result.get("nextCursor")):
+            self._warned += missing
+            self._warn(f"the server has no tool of this name, which was given a scope or servers: {' '.join(missing)}")
         if changed and self._known.first_time:
             self._warn(f"seen for the first time, and trusted: {len(changed)} tool(s) of this server")
         try:
