@@ -27,7 +27,6 @@ _OPEN_ENDED = frozenset(
 )
 _PLAIN = frozenset({"echo", "cd", "exit", "return", ":", "true", "false"})  # they look nothing up
 _CALLED_BACK = frozenset({"mapfile", "readarray"})  # with -C they run what they are told
-_HOOKS = frozenset({"PROMPT_COMMAND", "BASH_ENV", "ENV", "PS0", "PS1", "PS4"})  # the shell runs their values
 _WITHIN = frozenset({"command", "builtin", "exec", "time"})  # the shell runs the rest itself
 _BUILTINS = frozenset(
     (
@@ -88,7 +87,7 @@ def read_shell(text: str, *, deepest: int = _DEEPEST) -> Text:
             anything = True  # its name means this from now on
         elif node.type == "variable_assignment":
             name = node.child_by_field_name("name")
-            anything = anything or name is None or _bytes(name).decode(errors="replace") in _HOOKS
+            anything = anything or name is None or name.type == "subscript"  # which is worked out, and may run
         elif node.type == "file_redirect":
             target = node.child_by_field_name("destination")
             word = _literal(target) if target is not None else None
