@@ -222,10 +222,13 @@ def _take(timeline: Timeline, attributor: Attributor, event: Event) -> None:
 def _phase(timeline: Timeline, attributor: Attributor, record: dict[str, Any]) -> None:
     if record["mark"] == "begin":
         timeline.phases.append(PhaseLine(record["phase"], record["time"]))
-    elif timeline.phases:
-        phase = timeline.phases[-1]
+        return
+    phase = next((phase for phase in reversed(timeline.phases) if phase.name == record["phase"]), None)
+    if phase is None:
+        return
+    if record["mark"] == "end":
         phase.ended, phase.survivors = record["time"], record["survivors"]
-        phase.left_running = [_named(attributor, process) for process in record["left_running"]]
+    phase.left_running += [_named(attributor, process) for process in record["left_running"]]
 
 
 def _said(timeline: Timeline, turn: Turn) -> None:

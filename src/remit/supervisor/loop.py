@@ -268,6 +268,7 @@ class Supervisor:
         if self._writer.full:
             self._writer.retry()
         self._made.sweep()
+        self.phases.look_for_late_ones()
         reason = self._sampler.take()
         if reason is not None and self._outcome is None:
             self.kill(reason.by, ended_by=reason.ended_by)

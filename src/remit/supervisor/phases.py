@@ -89,7 +89,7 @@ class Phases:
         left = [process.identity for process in self._of(name)]
         if survivors == "end":
             self._over.add(name)
-            self.end_survivors()
+            self._end_survivors()
         self._record("phase", mark="end", phase=name, left_running=left, survivors=survivors)
 
     def of(self, identity: str) -> str | None:
@@ -101,15 +101,23 @@ class Phases:
         """Whether a process belongs to a phase whose processes are ended: it makes no more of them."""
         return process.phase in self._over
 
-    def end_survivors(self) -> None:
-        """Kill whoever is left of phases that are over, and the children that turn up meanwhile."""
-        for _ in range(_ROUNDS if self._over else 0):
-            found = [process for name in self._over for process in self._of(name)]
-            for process in found:
-                pidfd.send_signal(process.pidfd, signal.SIGKILL)
-            if not found:
+    def look_for_late_ones(self) -> None:
+        """Kill whoever of a phase that is over has turned up since; called now and then, and waits for nobody."""
+        for name in sorted(self._over):
+            if late := self._kill_all(name):
+                self._record("phase", mark="late", phase=name, left_running=late, survivors="end")
+
+    def _end_survivors(self) -> None:
+        for _ in range(_ROUNDS):
+            if not [found for name in self._over for found in self._kill_all(name)]:
                 return
             self._wait(_PAUSE)
+
+    def _kill_all(self, name: str) -> list[str]:
+        found = self._of(name)
+        for process in found:
+            pidfd.send_signal(process.pidfd, signal.SIGKILL)
+        return [process.identity for process in found]
 
     def _of(self, name: str) -> list[Process]:
         return [process for process in self._processes.running() if process.phase == name]
