@@ -148,6 +148,13 @@ def test_a_phase_that_is_not_in_the_scope_and_two_at_once_are_refused(stage: Sta
         assert tried(session, "work", "true")
 
 
+def test_a_scope_without_phases_has_none(stage: Stage) -> None:
+    with remit.Session(workspace=stage.workspace) as session:
+        with pytest.raises(StepError, match="no such phase: setup"), session.step("a", tool="bash", phase="setup"):
+            pass
+        assert tried(session, None, "true")
+
+
 def test_the_command_line_starts_commands_in_phases(stage: Stage) -> None:
     place = scope(stage, {"setup": {"files": {"write": ["."]}}, "work": {}})
     done = stage.remit("run", "--scope", place, "--phase", "setup", "--", "touch", "made")

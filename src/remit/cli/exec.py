@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--session", metavar="ID", help="which session (default: the only one that is running)")
     parser.add_argument("--step", metavar="ID", required=True, help="the step's id, such as the tool call's")
     parser.add_argument("--tool", default="exec", help="the tool's name (default: exec)")
-    parser.add_argument("--phase", help="the phase this step belongs to; the scope's, where it has phases")
+    parser.add_argument("--phase", help="the scope's phase that this step belongs to")
     parser.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND...", help="what to run")
 
 

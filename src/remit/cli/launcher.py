@@ -208,7 +208,7 @@ def _check_gaps(request: Request) -> None:
 def _check_phase(request: Request) -> None:
     names = [phase.name for phase in request.plan.phases]
     if request.phase is not None and request.phase not in names:
-        known = f"its phases: {' '.join(names)}" if names else "phases: in the scope names them"
+        known = f"its phases: {' '.join(names)}" if names else "name it under `phases:` in the scope"
         raise UsageError(f"the scope has no such phase: {request.phase}", hint=known)
 
 

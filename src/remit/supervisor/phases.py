@@ -61,9 +61,12 @@ class Phases:
         self._over: set[str] = set()  # phases whose processes are ended wherever they turn up
 
     def check(self, phase: str | None) -> None:
-        """Raises StepError for a phase that the scope does not have; one without any takes every name."""
-        if phase is not None and self._declared and phase not in self._declared:
-            raise StepError(f"the scope has no such phase: {phase}", hint="its phases: " + " ".join(self._declared))
+        """Raises StepError for a phase that the scope does not have."""
+        if phase is not None and phase not in self._declared:
+            known = (
+                f"its phases: {' '.join(self._declared)}" if self._declared else "name it under `phases:` in the scope"
+            )
+            raise StepError(f"the scope has no such phase: {phase}", hint=known)
 
     def enter(self, phase: str | None, open_phases: set[str | None]) -> None:
         """A step of this phase begins. Raises StepError while one of another is under way."""
