@@ -44,6 +44,7 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
     at_most, capacity = desk.plan.limits.processes, desk.processes.capacity
     if desk.processes.expected() >= min(capacity, at_most or capacity):
         desk.processes.settle(process)
+        desk.processes.forget_ended()
     expected = desk.processes.expected()
     if expected >= capacity:
         clause = _CAPACITY_CLAUSE.format(capacity)

@@ -264,10 +264,14 @@ class ProcessTable:
     def running(self) -> list[Process]:
         """Those that have not ended, silent ones included, the ended ones being forgotten first."""
         self.meet_silent()
+        self.forget_ended()
+        return list(self._by_pid.values())
+
+    def forget_ended(self) -> None:
+        """Forget whoever has ended, for deaths may be waiting behind a question that counts the living."""
         for process in self:
             if pidfd.has_exited(process.pidfd):
                 self.forget(process)
-        return list(self._by_pid.values())
 
     def reconcile(self, present: set[int]) -> None:
         """Drop expectations that nothing living can fulfil: `present` is every process now below the supervisor."""
