@@ -10,7 +10,7 @@ from typing import Any
 
 from remit.plain import Data, plain
 
-PLAN_VERSION = 4
+PLAN_VERSION = 5
 
 
 class Wall(Data):
@@ -70,6 +70,13 @@ class Limits(Data):
     wall: float | None = None
     open_files: int | None = None  # per process, RLIMIT_NOFILE
     file_size: int | None = None  # per file, RLIMIT_FSIZE
+
+
+class CgroupLimits(Data):
+    """What the kernel holds the session's own cgroups to; None means no limit there."""
+
+    memory: int | None = None  # bytes
+    tasks: int | None = None  # processes and threads together
 
 
 class Environment(Data):
@@ -139,6 +146,7 @@ class Plan(Data):
     claims: tuple[str, ...] = ()  # by which ways processes inside may claim steps: socket
     make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
     phases: tuple[Phase, ...] = ()
+    cgroup: CgroupLimits | None = None  # the session has cgroups of its own
 
 
 def by_phase(plan: Plan) -> dict[str | None, Plan]:
@@ -183,6 +191,7 @@ def plan_from_json(data: bytes) -> Plan:
         raw["limits"] = Limits(**raw["limits"])
         raw["environment"] = Environment(tuple(raw["environment"]["keep"]), raw["environment"]["set"])
         raw["claims"] = tuple(raw["claims"])
+        raw["cgroup"] = None if raw["cgroup"] is None else CgroupLimits(**raw["cgroup"])
         raw["model"] = None if raw["model"] is None else Model(**raw["model"])
         raw["walls"] = tuple(Wall(**w) for w in raw["walls"])
         raw["gaps"] = tuple(Gap(**g) for g in raw["gaps"])

@@ -17,7 +17,7 @@ from remit.boundary import filters
 from remit.boundary.grants import FileGrants, file_grants
 from remit.boundary.host import Host, host_from_json
 from remit.boundary.masks import NO_MASKS, find_masks
-from remit.boundary.strength import find_gaps, find_walls, has_signal_scope, has_truncate_right
+from remit.boundary.strength import cgroup_limits, find_gaps, find_walls, has_signal_scope, has_truncate_right
 from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.kernel.paths import is_inside
@@ -133,6 +133,7 @@ def compile_scope(
         model=_model(scope, source),
         phases=phases,
         claims=tuple(dict.fromkeys(scope.claims)),
+        cgroup=cgroup_limits(host, limits, observe=observe),
     )
 
 

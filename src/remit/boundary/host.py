@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 
-from remit.kernel import landlock, pidfd, seccomp
+from remit.kernel import landlock, pidfd, proc, seccomp
 from remit.plain import Data, plain
 
 
@@ -23,6 +23,9 @@ class Host(Data):
     uid: int
     take_descriptors: bool = True  # pidfd_getfd works; a stock container's seccomp profile refuses it
     beneath_filter: bool = False  # a seccomp filter was there before us, as in a container
+    cgroup: bool = False  # a session can have one of its own, which freezes it
+    cgroup_memory: bool = False  # and one that limits its memory
+    cgroup_pids: bool = False  # and one that limits its processes and threads
     # A mount namespace of the session's own. Trying costs more than all the rest, so only a plan that needs it asks.
     mount_masks: bool = False
 
@@ -30,6 +33,7 @@ class Host(Data):
 def find_host() -> Host:
     """The host we run on."""
     system = os.uname()
+    cgroups = _cgroups()
     return Host(
         landlock_abi=landlock.abi(),
         seccomp_notify=seccomp.notification_available(),
@@ -38,7 +42,23 @@ def find_host() -> Host:
         uid=os.getuid(),
         take_descriptors=pidfd.can_take_descriptors(),
         beneath_filter=seccomp.is_beneath_filter(),
+        cgroup=bool(cgroups),
+        cgroup_memory="memory" in cgroups,
+        cgroup_pids="pids" in cgroups,
     )
+
+
+def _cgroups() -> frozenset[str]:
+    """What a cgroup of the session's own can hold. Most callers may write to none, and for them nothing is loaded."""
+    try:
+        directories = [own.directory for own in proc.own_cgroups()]
+    except OSError:
+        return frozenset()
+    if not any(os.access(path, os.W_OK) or os.access(os.path.dirname(path), os.W_OK) for path in directories):
+        return frozenset()
+    from remit.boundary.cgroups import what_can_be_had
+
+    return what_can_be_had()
 
 
 def host_to_json(host: Host) -> str:

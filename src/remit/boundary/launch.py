@@ -9,7 +9,7 @@ import os
 import signal
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remit.boundary.mask_mounts import Cover
 from remit.errors import BoundaryError
@@ -17,6 +17,9 @@ from remit.kernel import process, seccomp
 from remit.plain import Data
 from remit.plan import Plan
 from remit.protocol import Message, Receiver
+
+if TYPE_CHECKING:
+    from remit.boundary.cgroups import SessionCgroups
 
 
 class Boundary(Data):
@@ -32,6 +35,7 @@ class Boundary(Data):
     deputy_channel: socket.socket
     attempts: list[Message]  # outcomes of those that were made before the filter went on
     namespaces: tuple[int, ...] = ()  # user and mount, when paths are masked
+    cgroups: SessionCgroups | None = None  # the zygote and all that it forks are in them; the deputy is not
 
 
 def remember_dispositions() -> dict[int, Any]:
@@ -47,10 +51,13 @@ def remember_dispositions() -> dict[int, Any]:
 class Rising:
     """A boundary whose walls are being put up; no program of the agent's is in it yet."""
 
-    def __init__(self, pid: int, channel: socket.socket, deputy_channel: socket.socket) -> None:
+    def __init__(
+        self, pid: int, channel: socket.socket, deputy_channel: socket.socket, cgroups: SessionCgroups | None
+    ) -> None:
         self._pid = pid
         self._channel = channel
         self._deputy_channel = deputy_channel
+        self._cgroups = cgroups
 
     def wait(self) -> Boundary:
         """Block until every wall is up. Raises BoundaryError, and then no agent was started."""
@@ -60,6 +67,8 @@ class Rising:
             message = "the boundary ended before it was up" if greeting is None else str(greeting["failed"])
             raise BoundaryError(message, hint=None if greeting is None else greeting["hint"])
         listener, *own = receiver.take_descriptors(int(greeting["descriptors"]))
+        if self._cgroups is not None:
+            self._cgroups.enter(self._pid)
         synchronous = seccomp.set_sync_wake_up(listener)
         return Boundary(
             self._pid,
@@ -72,11 +81,16 @@ class Rising:
             self._deputy_channel,
             greeting["attempts"],
             tuple(own),
+            self._cgroups,
         )
 
 
 def begin_boundary(
-    plan: Plan, temporary_directory: str, dispositions: Mapping[int, Any], covers: tuple[Cover, ...] = ()
+    plan: Plan,
+    temporary_directory: str,
+    dispositions: Mapping[int, Any],
+    covers: tuple[Cover, ...] = (),
+    cgroups: SessionCgroups | None = None,
 ) -> Rising:
     """Fork the zygote, which begins to put up the walls."""
     channel, inner_channel = socket.socketpair()
@@ -92,4 +106,4 @@ def begin_boundary(
     inner_channel.close()
     inner_deputy_channel.close()
     process.set_dumpable(False)
-    return Rising(pid, channel, deputy_channel)
+    return Rising(pid, channel, deputy_channel, cgroups)

@@ -7,21 +7,24 @@ from collections.abc import Container, Iterable
 from remit.boundary.grants import FileGrants
 from remit.boundary.host import Host
 from remit.boundary.masks import Masks, is_covered
-from remit.plan import Gap, Limits, Wall
+from remit.plan import CgroupLimits, Gap, Limits, Wall
 from remit.scope.gaps import GAPS
 
 KERNEL, SUPERVISOR, POLLED = "kernel", "supervisor", "polled"
 
+# pids.max counts threads too, and honest programs have many; the supervisor counts processes (docs/decisions/0025).
+_TASKS_FOR_EACH = 64
 # What hangs on grants. The other walls keep off what no scope can grant, and stand while observing too.
 OBSERVED = frozenset({
-    "files", "metadata", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "cpu", "memory", "wall-time",
-    "open-files", "file-size",
+    "files", "metadata", "tcp", "device-ioctl", "addresses", "unix-sockets", "processes", "tasks", "cpu", "memory",
+    "wall-time", "open-files", "file-size",
 })  # fmt: skip
 
 
 def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = False) -> tuple[Wall, ...]:
     """The walls of this plan on this host; while observing, those that hang on grants are not held."""
     abi = host.landlock_abi
+    cgroup = cgroup_limits(host, limits)
     walls = [
         ("files", KERNEL, abi >= 1),
         ("masks", KERNEL, bool(masks.covered)),
@@ -38,8 +41,9 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
         ("privileges", KERNEL, True),
         ("environment", KERNEL, True),
         ("processes", SUPERVISOR, limits.processes is not None),
+        ("tasks", KERNEL, limits.processes is not None and cgroup is not None and host.cgroup_pids),
         ("cpu", POLLED, limits.cpu is not None),
-        ("memory", POLLED, limits.memory is not None),
+        ("memory", KERNEL if cgroup is not None and host.cgroup_memory else POLLED, limits.memory is not None),
         ("wall-time", POLLED, limits.wall is not None),
         ("open-files", KERNEL, limits.open_files is not None),
         ("file-size", KERNEL, limits.file_size is not None),
@@ -47,6 +51,19 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
     return tuple(
         Wall(name, strength, not (observe and name in OBSERVED)) for name, strength, present in walls if present
     )
+
+
+def cgroup_limits(host: Host, limits: Limits, *, observe: bool = False) -> CgroupLimits | None:
+    """What the session's own cgroups are held to, or None without any. While observing there is nothing to hold.
+
+    Without Landlock an agent of the same user could write there, and then a cgroup would be no wall.
+    """
+    if not host.cgroup or host.landlock_abi < 1:
+        return None
+    if observe:
+        return CgroupLimits()
+    tasks = None if limits.processes is None else limits.processes * _TASKS_FOR_EACH
+    return CgroupLimits(limits.memory if host.cgroup_memory else None, tasks if host.cgroup_pids else None)
 
 
 def has_signal_scope(host: Host) -> bool:

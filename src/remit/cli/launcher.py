@@ -32,6 +32,7 @@ from remit.supervisor.respond import Responder
 if TYPE_CHECKING:
     import subprocess
 
+    from remit.boundary.cgroups import SessionCgroups
     from remit.cli.model_gateway import ModelGateway
 
 _GATEWAY_SECONDS = 2.0
@@ -82,6 +83,7 @@ class Launched:
         self._channel = channel
         self.gateway: subprocess.Popen[bytes] | None = None
         self.claims_socket = ""
+        self.cgroups: SessionCgroups | None = None
 
     def wait(self) -> Ended:
         """Block until the session has ended. Raises RemitError when it could not start, or its supervisor died."""
@@ -103,7 +105,7 @@ class Launched:
             message = None
         try:
             if message is None or "failed" in message:
-                _kill_orphans()
+                _kill_orphans(self.cgroups)
             if message is None:
                 raise RemitError(
                     "the supervisor died, so the session was ended",
@@ -113,6 +115,8 @@ class Launched:
                 raise _rebuild(message)
         finally:
             remove_placeholders(self._placeholders)  # the supervisor has done so, unless it died
+            if self.cgroups is not None:
+                self.cgroups.remove()
             _reap(self._supervisor)
             _reap(self._engine)
             _reap(self._notary)
@@ -148,6 +152,7 @@ def launch(request: Request, begun: Begun) -> Launched:
         request = request._replace(plan=request.plan._replace(outside=own))
     temporary = _temporary_directory(begun.session)
     placeholders = _make_placeholders(request.plan, temporary)
+    cgroups = _make_cgroups(request.plan, begun.session, temporary, placeholders)
     dispositions = remember_dispositions()
     process.set_child_subreaper()
     serving = gateway.start() if gateway is not None else None
@@ -162,6 +167,7 @@ def launch(request: Request, begun: Begun) -> Launched:
             dispositions=dispositions,
             channel=inside,
             placeholders=placeholders,
+            cgroups=cgroups,
         )
     # The caller's environment is in our memory too. Not before the fork: /proc/self would be root's in the zygote.
     process.set_dumpable(False)
@@ -170,6 +176,7 @@ def launch(request: Request, begun: Begun) -> Launched:
     if request.harness is not None:
         request.harness.close()
     launched = Launched(begun, temporary, placeholders, supervisor, outside)
+    launched.cgroups = cgroups
     if request.plan.claims:
         from remit.claims import claims_place
 
@@ -250,6 +257,19 @@ def _make_placeholders(plan: Plan, temporary: str) -> list[str]:
         ) from problem
 
 
+def _make_cgroups(plan: Plan, session: str, temporary: str, placeholders: list[str]) -> SessionCgroups | None:
+    if plan.cgroup is None:
+        return None
+    from remit.boundary.cgroups import make_session_cgroups
+
+    try:
+        return make_session_cgroups(session, plan.cgroup)
+    except BoundaryError:
+        remove_placeholders(placeholders)
+        remove_tree(temporary)
+        raise
+
+
 def _forward_signals(channel: socket.socket) -> None:
     """Ctrl-C and Ctrl-\\ reach the agent from the terminal, if there is one; what is sent to us alone is passed on."""
     typed = (signal.SIGINT, signal.SIGQUIT)
@@ -276,7 +296,7 @@ def _has_terminal() -> bool:
     return True
 
 
-def _kill_orphans() -> None:
+def _kill_orphans(cgroups: SessionCgroups | None) -> None:
     """The supervisor is gone and its processes are ours now. Their calls fail closed; end them."""
     reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -288,7 +308,7 @@ def _kill_orphans() -> None:
             except ChildProcessError:
                 return
 
-    Responder(set(), reap, reader).kill()
+    Responder(set(), reap, reader, cgroups).kill()
     os.close(reader)
     os.close(writer)
 

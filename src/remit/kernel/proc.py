@@ -35,6 +35,44 @@ class Stat(Data):
     forked_only: bool
 
 
+class OwnCgroup(Data):
+    """Where this process is in one cgroup hierarchy. controllers: those of a v1 hierarchy, none for v2."""
+
+    version: int
+    controllers: tuple[str, ...]
+    mount: str
+    directory: str
+
+
+def own_cgroups() -> list[OwnCgroup]:
+    """This process's cgroup in every hierarchy that is mounted where it can see it."""
+    mounts: list[tuple[int, set[str], str, str]] = []
+    for line in _read("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
+        if " - cgroup" in line:
+            fields, _, source = line.partition(" - ")
+            root, point = (_unescape(field) for field in fields.split()[3:5])
+            kind, _, options = source.split(" ", 2)
+            mounts.append((2 if kind == "cgroup2" else 1, set(options.split(",")), root, point))
+    found = []
+    for line in _read("/proc/self/cgroup").decode(errors="surrogateescape").splitlines():
+        number, names, path = line.split(":", 2)
+        version, controllers = (2, ()) if number == "0" else (1, tuple(names.split(",")))
+        for mounted, options_of, root, point in mounts:
+            beneath = root == "/" or path == root or path.startswith(f"{root}/")
+            if mounted == version and options_of.issuperset(controllers) and beneath and not path.startswith("/.."):
+                inner = path[len(root) if root != "/" else 0 :].rstrip("/")
+                found.append(OwnCgroup(version, controllers, point, point + inner))
+                break
+    return found
+
+
+def _unescape(field: str) -> str:
+    """A path as mountinfo has it: space, tab, newline and backslash in octal."""
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        field = field.replace(code, character)
+    return field
+
+
 def read_stat(pid: int) -> Stat:
     """Raises ProcessLookupError when the process is gone."""
     data = _read(f"/proc/{pid}/stat")

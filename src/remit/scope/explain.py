@@ -33,6 +33,7 @@ WALLS = {
     "privileges": "no program gains privileges (no_new_privs)",
     "environment": "only granted environment variables are passed on",
     "processes": "no more processes at once than the scope says",
+    "tasks": "processes and threads together, 64 for each process that the scope grants (pids.max)",
     "cpu": "CPU time of the whole tree",
     "memory": "memory of the whole tree",
     "wall-time": "time by the clock",

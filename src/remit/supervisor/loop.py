@@ -89,10 +89,9 @@ class Supervisor:
         self._proof: Proof | None = None
         self.on_freeze: Callable[[str], None] = lambda cause: None
         self._persistence = Persistence(widest(plan), os.path.expanduser("~"))
-        self._build(plan, temporary_directory)
+        self._build(plan, temporary_directory, boundary)
 
-    def _build(self, plan: Plan, temporary_directory: str) -> None:
-        boundary = self._boundary
+    def _build(self, plan: Plan, temporary_directory: str, boundary: Boundary) -> None:
         self.processes = ProcessTable(
             record=self.record, watch=self._watch, unwatch=self._unwatch, spawned=self._spawn_of
         )
@@ -114,11 +113,10 @@ class Supervisor:
         self._questions.use(found.table, found.stops, found.is_quiet)
         closing.prepare()
         children = Children(self._stops, self._insiders[0], boundary.zygote, self.record)
-        self._responder = Responder({boundary.zygote, boundary.deputy}, children.reap, children.descriptor)
-        flows = self._network.connections
-        self._sampler = Sampler(
-            plan.limits, self.processes, flows, self.masks, self.record, self._present, observe=plan.observe
-        )
+        insiders = {boundary.zygote, boundary.deputy}
+        self._responder = Responder(insiders, children.reap, children.descriptor, boundary.cgroups)
+        flows, cgroups = self._network.connections, boundary.cgroups
+        self._sampler = Sampler(plan, self.processes, flows, self.masks, self.record, self._present, cgroups)
         self.steps = Steps(self.record, self.processes, self.phases)
         self._losses = Losses(self._writer, self.steps.in_force)
         self._zygote = Connection(
@@ -367,6 +365,9 @@ class Supervisor:
 
     def _close(self, outcome: Outcome) -> Outcome:
         """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
+        if self._sampler.out_of_memory(outcome.ended_by):
+            self._kill("budget", None)
+            outcome = Outcome(None, "remit", "compute.memory")
         left = [process.identity for process in self.processes.running()]
         for descriptor in self._insiders:  # first of all, so that nothing more is started
             pidfd.send_signal(descriptor, signal.SIGKILL)
@@ -378,10 +379,9 @@ class Supervisor:
         if (persistence := self._persistence.left()) is not None:
             self.record("persistence", **persistence)
         self._losses.settle(last=True)
-        status = outcome.status
         self.record(
             "end",
-            status=None if status is None else os.waitstatus_to_exitcode(status),
+            status=None if outcome.status is None else os.waitstatus_to_exitcode(outcome.status),
             exit_source=outcome.exit_source,
             ended_by=outcome.ended_by,
             left_running=left,

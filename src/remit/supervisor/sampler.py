@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remit.plain import Data
-from remit.plan import Limits
+from remit.plan import Plan
 from remit.supervisor.budgets import NEAR_SECONDS, SAMPLE_SECONDS, exceeded, take_sample
 from remit.supervisor.flows import Connections
 from remit.supervisor.mask_watch import MaskWatch
 from remit.supervisor.processes import ProcessTable
+
+if TYPE_CHECKING:
+    from remit.boundary.cgroups import SessionCgroups
 
 
 class Reason(Data):
@@ -26,22 +29,22 @@ class Sampler:
 
     def __init__(
         self,
-        limits: Limits,
+        plan: Plan,
         processes: ProcessTable,
         connections: Connections,
         masks: MaskWatch,
         record: Callable[..., Any],
         present: Callable[[], set[int]],
-        *,
-        observe: bool = False,
+        cgroups: SessionCgroups | None = None,
     ) -> None:
-        self._limits = limits
+        self._limits = plan.limits
         self._processes = processes
         self._connections = connections
         self._masks = masks
         self._record = record
         self._present = present
-        self._observe = observe
+        self._observe = plan.observe
+        self._cgroups = cgroups
         self._told: set[str] = set()  # budgets that are spent, while observing
         self._began = time.monotonic()
         self._due = self._began + SAMPLE_SECONDS
@@ -52,7 +55,7 @@ class Sampler:
 
     def take(self) -> Reason | None:
         """Record a sample; the reason to end the session, if there is one."""
-        sample = take_sample(self._processes)
+        sample = take_sample(self._processes, self._cgroups)
         near = self._limits.memory is not None and sample.memory > self._limits.memory // 2
         self._due = time.monotonic() + (NEAR_SECONDS if near else SAMPLE_SECONDS)
         self._record(
@@ -69,7 +72,7 @@ class Sampler:
         bare = self._masks.check()
         if bare is not None:
             return Reason("supervisor", f"a mask came off: {bare}")
-        clause = exceeded(sample, self._limits, self._began)
+        clause = exceeded(sample, self._limits, self._began, self._cgroups)
         if clause is None:
             return None
         if not self._observe:
@@ -79,3 +82,10 @@ class Sampler:
             spent = {"processes": sample.processes, "clause": clause}
             self._record("response", finding=None, verdict="record", by="budget", **spent)
         return None
+
+    def out_of_memory(self, ended_by: str) -> bool:
+        """Whether the kernel has ended somebody by the scope's limit, since the last sample, and thereby the session:
+        it may have been the command, or the zygote."""
+        if self._cgroups is None or ended_by not in ("command", "harness", "the zygote died"):
+            return False
+        return self._cgroups.ran_out_of_memory()
