@@ -75,8 +75,12 @@ def ran_out_of_memory(cgroup: Cgroup) -> bool:
     """Whether its own limit has made the kernel end, or try to end, a process in it."""
     if cgroup.version == 2:
         return counters(cgroup, "memory.events")["oom"] > 0
-    # The kernel may also have ended one for want of memory elsewhere; then this limit was most likely never met.
-    return counters(cgroup, "memory.oom_control").get("oom_kill", 0) > 0 and int(read(cgroup, "memory.failcnt")) > 0
+    if counters(cgroup, "memory.oom_control").get("oom_kill", 0) == 0:
+        return False
+    # Counted too is who was ended for want of memory elsewhere; then this cgroup was never full.
+    swap = "memsw." if os.path.exists(f"{cgroup.path}/memory.memsw.limit_in_bytes") else ""
+    limit = int(read(cgroup, f"memory.{swap}limit_in_bytes"))
+    return int(read(cgroup, f"memory.{swap}max_usage_in_bytes")) >= limit - (limit >> 4)
 
 
 def limit_tasks(cgroup: Cgroup, most: int) -> None:
