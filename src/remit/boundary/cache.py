@@ -49,6 +49,7 @@ def load_plan(
 
     Raises ScopeError with its position, or BoundaryError. Wall gaps are left to the caller: they stand in the plan.
     """
+    found = host or find_host()
     request = plan_request(
         scope_path,
         workspace=workspace,
@@ -57,11 +58,11 @@ def load_plan(
         accept_gaps=accept_gaps,
         sight=sight,
         observe=observe,
-        host=host or find_host(),
+        host=found,
     )
     plan = _find_or_compile(request, environment)
     if host is None and any(gap.name in MASKABLE for gap in plan.gaps) and can_mount():
-        request["host"] = host_to_json(find_host()._replace(mount_masks=True))
+        request["host"] = host_to_json(found._replace(mount_masks=True))
         plan = _find_or_compile(request, environment)
     return plan
 

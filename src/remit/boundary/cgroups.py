@@ -1,7 +1,8 @@
 """A session's own cgroups: where they can be made is found by trying, the agent alone is in them, and they never stay.
 
-Loaded only where the caller's cgroup lets it make others. The agent cannot leave: Landlock lets it write nowhere
-beneath /sys, and whoever is forked is where its parent is.
+Loaded only where the caller's cgroup lets it make others. The agent cannot leave: no scope grants writing beneath
+/sys, where all of them are, and whoever is forked is where its parent is (clone3, which could say otherwise, is
+refused).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from remit.errors import BoundaryError
 from remit.kernel import cgroup, proc
 from remit.kernel.cgroup import Cgroup
+from remit.kernel.paths import is_inside
 from remit.plan import CgroupLimits
 
 UNIFIED, MEMORY, PIDS, CPU, FREEZER = "unified", "memory", "pids", "cpuacct", "freezer"
@@ -24,7 +26,8 @@ _NEEDED = {
 }
 _OWN_LIMITS = ("memory.max", "memory.high", "memory.swap.max", "pids.max", "cpu.max")
 _REMOVE_SECONDS = 2.0
-_TRIES = 5
+_TRIES = 50
+_MOMENT = 0.005
 
 
 class SessionCgroups:
@@ -33,10 +36,11 @@ class SessionCgroups:
     Several uses may share one. `held`: descriptors whose locks say that the session lives; to be closed with it.
     """
 
-    def __init__(self, by_use: dict[str, Cgroup], held: list[int], *, limits_memory: bool) -> None:
+    def __init__(self, by_use: dict[str, Cgroup], held: list[int], limits: CgroupLimits) -> None:
         self._by_use = by_use
         self._held = held
-        self.limits_memory = limits_memory
+        self.limits_memory = limits.memory is not None
+        self._limits_tasks = limits.tasks is not None
         self._freezer = by_use.get(UNIFIED) or by_use.get(FREEZER)
         self._cpu = by_use.get(UNIFIED) or by_use.get(CPU)
 
@@ -50,10 +54,12 @@ class SessionCgroups:
         return list(dict.fromkeys(each.path for each in self._by_use.values()))
 
     def enter(self, pid: int) -> None:
-        """Put a process in all of them; what it forks follows. Raises BoundaryError."""
+        """Put a process in all of them, and look whether it is there; what it forks follows. Raises BoundaryError."""
         try:
             for each in dict.fromkeys(self._by_use.values()):
                 cgroup.enter(each, pid)
+                if pid not in cgroup.members(each):
+                    raise OSError(f"{pid} did not come into {each.path}")
         except OSError as problem:
             raise BoundaryError(
                 f"cannot put the session into its cgroup: {problem}", hint="remit doctor says what this machine has"
@@ -79,12 +85,13 @@ class SessionCgroups:
         except OSError:
             return False
 
-    def kill(self) -> bool:
-        """Kill everybody at once; False where that cannot be done."""
-        try:
-            return self._freezer is not None and cgroup.kill(self._freezer)
-        except OSError:
-            return False
+    def kill(self) -> None:
+        """Kill everybody who is in them now; who is frozen dies when thawed."""
+        for each in dict.fromkeys(self._by_use.values()):
+            try:
+                cgroup.kill(each)
+            except OSError:
+                continue  # it is gone
 
     def cpu_seconds(self) -> float | None:
         """What the kernel has counted, whoever has ended since; None where it does not."""
@@ -100,14 +107,21 @@ class SessionCgroups:
         except (OSError, KeyError, ValueError):
             return False
 
+    def tasks_refused(self) -> int:
+        """How often the scope's limit kept a process or a thread from being made."""
+        try:
+            return cgroup.tasks_refused(self._by_use[PIDS]) if self._limits_tasks else 0
+        except (OSError, KeyError, ValueError):
+            return 0
+
     def remove(self) -> None:
         """Whoever is left in them is killed first. Does nothing for those that are gone already."""
-        self.thaw()
-        self.kill()
         deadline = time.monotonic() + _REMOVE_SECONDS
         for each in dict.fromkeys(self._by_use.values()):
             while not _removed(each) and time.monotonic() < deadline:
-                time.sleep(0.005)  # who was killed a moment ago is in it until the kernel has taken it apart
+                self.kill()
+                self.thaw()
+                time.sleep(_MOMENT)  # who was killed a moment ago is in it until the kernel has taken it apart
         for descriptor in self._held:
             os.close(descriptor)
         self._held = []
@@ -124,20 +138,23 @@ class SessionCgroups:
 
 def what_can_be_had() -> frozenset[str]:
     """The uses for which a session could have a cgroup here; tried by making one of each and looking at it."""
-    places = _places()
-    name = f"{_PREFIX}trial-{os.getpid()}"
+    name = f"{_PREFIX}trial-{os.urandom(8).hex()}"
     found = set()
-    tried: dict[Cgroup, bool] = {}
-    for use, place in places.items():
+    held: dict[Cgroup, list[int]] = {}
+    for use, place in _places().items():
         child = Cgroup(place.version, f"{place.path}/{name}")
-        if child not in tried:
-            tried[child] = _made(child)
+        try:
+            if child not in held:
+                held[child] = _make_and_hold(child)
+        except OSError:
+            continue
         needed = _NEEDED.get((place.version, use))
-        if tried[child] and (needed is None or cgroup.has(child, needed)) and cgroup.may_make_children(child):
+        if (needed is None or cgroup.has(child, needed)) and cgroup.may_make_children(child):
             found.add(use)
-    for child, made in tried.items():
-        if made:
-            _removed(child)
+    for child, descriptors in held.items():
+        _removed(child)
+        for descriptor in descriptors:
+            os.close(descriptor)
     return frozenset(found)
 
 
@@ -147,10 +164,11 @@ def make_session_cgroups(session: str, limits: CgroupLimits) -> SessionCgroups:
     held: list[int] = []
     made: set[Cgroup] = set()
     try:
-        for use, place in _places().items():
+        places = _places()
+        _sweep(places)
+        for use, place in places.items():
             child = Cgroup(place.version, f"{place.path}/{_PREFIX}{session}")
             if child not in made:
-                _sweep(place)
                 made.add(child)
                 held += _make_and_hold(child)
             by_use[use] = child
@@ -159,20 +177,21 @@ def make_session_cgroups(session: str, limits: CgroupLimits) -> SessionCgroups:
         if limits.tasks is not None:
             cgroup.limit_tasks(by_use[PIDS], limits.tasks)
     except (OSError, KeyError) as problem:
-        SessionCgroups({child.path: child for child in made}, held, limits_memory=False).remove()
+        SessionCgroups({child.path: child for child in made}, held, CgroupLimits()).remove()
         raise BoundaryError(
             f"cannot make the session's cgroup: {problem}", hint="remit doctor says what this machine has"
         ) from problem
-    return SessionCgroups(by_use, held, limits_memory=limits.memory is not None)
+    return SessionCgroups(by_use, held, limits)
 
 
 def _places() -> dict[str, Cgroup]:
     """For each use the cgroup that a session's own would be made in."""
     found: dict[str, Cgroup] = {}
     unified: dict[str, Cgroup] = {}
-    for own in proc.own_cgroups():
-        if not own.mount.startswith("/sys/"):
-            continue  # where a scope may grant writing, a cgroup would be no wall
+    mounts = proc.cgroup_mounts()
+    if not all(is_inside(mount.point, cgroup.ROOT) for mount in mounts):
+        return {}  # where a scope may grant writing, a cgroup is no wall
+    for own in proc.own_cgroups(mounts):
         if own.version == 2:
             unified = _unified_places(own)
         elif cgroup.may_make_children(place := Cgroup(1, own.directory)):
@@ -226,41 +245,41 @@ def _is_limited(path: str) -> bool:
 
 def _make_and_hold(child: Cgroup) -> list[int]:
     """Somebody who sweeps may take it for a dead session's between making and holding; then it is made again."""
+    cgroup.make(child)
     for _ in range(_TRIES):
-        cgroup.make(child)
         try:
             descriptor = cgroup.hold(child)
         except FileNotFoundError:
+            cgroup.make(child)
             continue
-        if os.path.isdir(child.path):
-            return [] if descriptor is None else [descriptor]
-        if descriptor is not None:
-            os.close(descriptor)
+        if descriptor is None:
+            time.sleep(_MOMENT)  # they hold it, and will remove it
+        elif not os.path.isdir(child.path):
+            os.close(descriptor)  # they did so before we held it
+        else:
+            return [descriptor]
     raise FileNotFoundError(f"it is taken away again and again: {child.path}")
 
 
-def _sweep(place: Cgroup) -> None:
-    """Remove what sessions left that nobody could remove: it is empty, ours, and no session holds it any more."""
-    with os.scandir(place.path) as entries:
-        left = [entry.path for entry in entries if entry.name.startswith(_PREFIX)]
-    for path in left:
-        leftover = Cgroup(place.version, path)
+def _sweep(places: dict[str, Cgroup]) -> None:
+    """End what sessions left whose launcher and supervisor were both killed: it is ours, and nobody holds it."""
+    names = {name for place in set(places.values()) for name in os.listdir(place.path) if name.startswith(_PREFIX)}
+    for name in names:
+        left = {use: Cgroup(place.version, f"{place.path}/{name}") for use, place in places.items()}
+        left = {use: each for use, each in left.items() if os.path.isdir(each.path)}
+        held: list[int] = []
         try:
-            if os.stat(path).st_uid == os.getuid() and not cgroup.members(leftover):
-                descriptor = cgroup.hold(leftover)
-                if descriptor is not None:
-                    _removed(leftover)
-                    os.close(descriptor)
+            for each in set(left.values()):
+                if os.stat(each.path).st_uid != os.getuid() or (descriptor := cgroup.hold(each)) is None:
+                    break
+                held.append(descriptor)
+            else:
+                SessionCgroups(left, held, CgroupLimits()).remove()
+                continue
         except OSError:
-            continue  # somebody else was quicker
-
-
-def _made(child: Cgroup) -> bool:
-    try:
-        cgroup.make(child)
-    except OSError:
-        return False
-    return True
+            pass  # somebody else was quicker
+        for descriptor in held:
+            os.close(descriptor)
 
 
 def _removed(child: Cgroup) -> bool:

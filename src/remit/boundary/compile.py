@@ -20,6 +20,7 @@ from remit.boundary.masks import NO_MASKS, find_masks
 from remit.boundary.strength import cgroup_limits, find_gaps, find_walls, has_signal_scope, has_truncate_right
 from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
+from remit.kernel import cgroup
 from remit.kernel.paths import is_inside
 from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Model, Phase, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
@@ -93,6 +94,7 @@ def compile_scope(
         raise source.error(
             ("compute", "gpu"), "compute.gpu: devices.gpu grants what this withholds: 0", hint="leave one of them out"
         )
+    held = cgroup_limits(host, limits, observe=observe)
     accepted = {*scope.accept_gaps, *accept_gaps, *(name for preset in presets for name in preset.accepts)}
     effective = _effective_scope(scope, source, presets, files, places)
     return Plan(
@@ -127,13 +129,13 @@ def compile_scope(
         when_full=scope.evidence.when_full,
         sight=sight,
         observe=observe,
-        outside=_places(outside),
+        outside=(*_places(outside), *((cgroup.ROOT,) if observe and held is not None else ())),
         hidden=_places(hidden or {}),
         make_sockets=not host.take_descriptors,
         model=_model(scope, source),
         phases=phases,
         claims=tuple(dict.fromkeys(scope.claims)),
-        cgroup=cgroup_limits(host, limits, observe=observe),
+        cgroup=held,
     )
 
 

@@ -23,7 +23,8 @@ class Host(Data):
     uid: int
     take_descriptors: bool = True  # pidfd_getfd works; a stock container's seccomp profile refuses it
     beneath_filter: bool = False  # a seccomp filter was there before us, as in a container
-    cgroup: bool = False  # a session can have one of its own, which freezes it
+    cgroup: bool = False  # a session can have one of its own
+    cgroup_freezer: bool = False  # and one that freezes it as one
     cgroup_memory: bool = False  # and one that limits its memory
     cgroup_pids: bool = False  # and one that limits its processes and threads
     # A mount namespace of the session's own. Trying costs more than all the rest, so only a plan that needs it asks.
@@ -43,6 +44,7 @@ def find_host() -> Host:
         take_descriptors=pidfd.can_take_descriptors(),
         beneath_filter=seccomp.is_beneath_filter(),
         cgroup=bool(cgroups),
+        cgroup_freezer=bool(cgroups & {"unified", "freezer"}),
         cgroup_memory="memory" in cgroups,
         cgroup_pids="pids" in cgroups,
     )
@@ -51,7 +53,7 @@ def find_host() -> Host:
 def _cgroups() -> frozenset[str]:
     """What a cgroup of the session's own can hold. Most callers may write to none, and for them nothing is loaded."""
     try:
-        directories = [own.directory for own in proc.own_cgroups()]
+        directories = [own.directory for own in proc.own_cgroups(proc.cgroup_mounts())]
     except OSError:
         return frozenset()
     if not any(os.access(path, os.W_OK) or os.access(os.path.dirname(path), os.W_OK) for path in directories):

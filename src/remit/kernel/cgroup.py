@@ -1,12 +1,16 @@
-"""Control groups by path, v1 and v2 (cgroups(7)): made, entered, limited, frozen, killed, read. Errors name the file."""
+"""Control groups by path, v1 and v2 (cgroups(7)): made, entered, limited, frozen, killed, read. Errors name a file."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import signal
 
+from remit.kernel import pidfd
 from remit.plain import Data
+
+ROOT = "/sys/fs/cgroup"  # what is mounted beneath it or, by custom, nowhere else
 
 
 class Cgroup(Data):
@@ -22,7 +26,8 @@ def may_make_children(cgroup: Cgroup) -> bool:
 
 
 def make(cgroup: Cgroup) -> None:
-    os.mkdir(cgroup.path, 0o755)
+    """Nobody but its owner can open it, for its lock is to be the owner's alone."""
+    os.mkdir(cgroup.path, 0o700)
 
 
 def remove(cgroup: Cgroup) -> None:
@@ -66,11 +71,6 @@ def limit_memory(cgroup: Cgroup, most: int) -> None:
         _write_if_there(cgroup, "memory.memsw.limit_in_bytes", str(most))
 
 
-def memory_used(cgroup: Cgroup) -> int:
-    """Bytes in use now, cached files among them."""
-    return int(read(cgroup, "memory.current" if cgroup.version == 2 else "memory.usage_in_bytes"))
-
-
 def ran_out_of_memory(cgroup: Cgroup) -> bool:
     """Whether its own limit has made the kernel end, or try to end, a process in it."""
     if cgroup.version == 2:
@@ -86,6 +86,11 @@ def ran_out_of_memory(cgroup: Cgroup) -> bool:
 def limit_tasks(cgroup: Cgroup, most: int) -> None:
     """Processes and threads together."""
     write(cgroup, "pids.max", str(most))
+
+
+def tasks_refused(cgroup: Cgroup) -> int:
+    """How often the limit kept a process or thread from being made."""
+    return counters(cgroup, "pids.events")["max"]
 
 
 def cpu_seconds(cgroup: Cgroup) -> float:
@@ -110,11 +115,20 @@ def is_frozen(cgroup: Cgroup) -> bool:
     return read(cgroup, "freezer.state").strip() == "FROZEN"
 
 
-def kill(cgroup: Cgroup) -> bool:
-    """SIGKILL everybody in it at once (v2, 5.14); False where there is no such thing."""
-    if cgroup.version != 2:
-        return False
-    return _write_if_there(cgroup, "cgroup.kill", "1")
+def kill(cgroup: Cgroup) -> None:
+    """SIGKILL everybody in it: at once (v2, 5.14), else each that is there now. Frozen by v1 one dies when thawed."""
+    if cgroup.version == 2 and _write_if_there(cgroup, "cgroup.kill", "1"):
+        return
+    for pid in members(cgroup):
+        try:
+            descriptor = pidfd.open_process(pid)
+        except OSError:
+            continue  # it has just ended
+        try:
+            if pid in members(cgroup):  # still the same: the number is not given to another while we hold it
+                pidfd.send_signal(descriptor, signal.SIGKILL)
+        finally:
+            os.close(descriptor)
 
 
 def counters(cgroup: Cgroup, name: str) -> dict[str, int]:

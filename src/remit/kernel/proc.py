@@ -44,24 +44,40 @@ class OwnCgroup(Data):
     directory: str
 
 
-def own_cgroups() -> list[OwnCgroup]:
-    """This process's cgroup in every hierarchy that is mounted where it can see it."""
-    mounts: list[tuple[int, set[str], str, str]] = []
+class CgroupMount(Data):
+    """Where a cgroup hierarchy, or the part beneath `root`, is mounted. options: those of a v1 hierarchy name it."""
+
+    version: int
+    options: frozenset[str]
+    root: str
+    point: str
+
+
+def cgroup_mounts() -> list[CgroupMount]:
+    """Every mount of a cgroup hierarchy that this process can see."""
+    mounts = []
     for line in _read("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
         if " - cgroup" in line:
             fields, _, source = line.partition(" - ")
             root, point = (_unescape(field) for field in fields.split()[3:5])
             kind, _, options = source.split(" ", 2)
-            mounts.append((2 if kind == "cgroup2" else 1, set(options.split(",")), root, point))
+            mounts.append(CgroupMount(2 if kind == "cgroup2" else 1, frozenset(options.split(",")), root, point))
+    return mounts
+
+
+def own_cgroups(mounts: list[CgroupMount]) -> list[OwnCgroup]:
+    """This process's cgroup in every hierarchy that is among these mounts."""
     found = []
     for line in _read("/proc/self/cgroup").decode(errors="surrogateescape").splitlines():
         number, names, path = line.split(":", 2)
         version, controllers = (2, ()) if number == "0" else (1, tuple(names.split(",")))
-        for mounted, options_of, root, point in mounts:
-            beneath = root == "/" or path == root or path.startswith(f"{root}/")
-            if mounted == version and options_of.issuperset(controllers) and beneath and not path.startswith("/.."):
-                inner = path[len(root) if root != "/" else 0 :].rstrip("/")
-                found.append(OwnCgroup(version, controllers, point, point + inner))
+        for mount in mounts:
+            root = mount.root.rstrip("/")
+            beneath = path == root or path.startswith(f"{root}/")
+            same = mount.version == version and mount.options.issuperset(controllers)
+            if same and beneath and not path.startswith("/.."):
+                directory = (mount.point + path[len(root) :]).rstrip("/")
+                found.append(OwnCgroup(version, controllers, mount.point, directory))
                 break
     return found
 

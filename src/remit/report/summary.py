@@ -39,7 +39,10 @@ def build_report(directory: Path | str, *, running: bool = False) -> dict[str, A
         "responses": [
             {
                 "time": rfc3339(response["time"]),
-                **{name: response.get(name) for name in ("finding", "verdict", "by", "processes", "clause")},
+                **{
+                    name: response.get(name)
+                    for name in ("finding", "verdict", "by", "processes", "clause", "tasks_refused")
+                },
             }
             for response in timeline.responses
         ],

@@ -73,6 +73,9 @@ def _verdict(report: Item) -> Iterator[str]:
     session, findings, denials = report["session"], report["findings"], report["denials"]
     yield f"VERDICT   {_headline(findings, denials, report['observed'], report['lost'], session)}"
     for response in report["responses"]:
+        if response["tasks_refused"]:
+            yield f"  the kernel refused processes or threads {response['tasks_refused']} times: {response['clause']}"
+            continue
         if response["verdict"] == "record":
             yield f"  it would have been ended here: {response['clause']}"
             continue
@@ -99,7 +102,8 @@ def _ending(session: Item) -> str:
 
 
 def _is_frozen(responses: list[Item]) -> bool:
-    return bool(responses) and responses[-1]["verdict"] == "freeze"
+    acted = [response["verdict"] for response in responses if response["verdict"] != "record"]
+    return acted[-1:] == ["freeze"]
 
 
 def _headline(findings: list[Item], denials: list[Item], observed: list[Item], lost: Item, session: Item) -> str:

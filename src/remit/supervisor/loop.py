@@ -365,7 +365,7 @@ class Supervisor:
 
     def _close(self, outcome: Outcome) -> Outcome:
         """Nothing of the agent outlives its session: without a supervisor its calls could only fail."""
-        if self._sampler.out_of_memory(outcome.ended_by):
+        if self._sampler.ran_out_of_memory(outcome.ended_by):
             self._kill("budget", None)
             outcome = Outcome(None, "remit", "compute.memory")
         left = [process.identity for process in self.processes.running()]

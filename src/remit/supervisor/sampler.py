@@ -46,6 +46,7 @@ class Sampler:
         self._observe = plan.observe
         self._cgroups = cgroups
         self._told: set[str] = set()  # budgets that are spent, while observing
+        self._tasks_refused = 0
         self._began = time.monotonic()
         self._due = self._began + SAMPLE_SECONDS
 
@@ -69,6 +70,7 @@ class Sampler:
             self._record("flow", **flow)
         if self._processes.is_unsettled(self._limits.processes):
             self._processes.reconcile(self._present())
+        self._tell_refused_tasks(first=True)
         bare = self._masks.check()
         if bare is not None:
             return Reason("supervisor", f"a mask came off: {bare}")
@@ -83,9 +85,18 @@ class Sampler:
             self._record("response", finding=None, verdict="record", by="budget", **spent)
         return None
 
-    def out_of_memory(self, ended_by: str) -> bool:
-        """Whether the kernel has ended somebody by the scope's limit, since the last sample, and thereby the session:
-        it may have been the command, or the zygote."""
+    def _tell_refused_tasks(self, *, first: bool) -> None:
+        """Record how many processes and threads the kernel has not made, for the scope's limit: so far, and at last."""
+        refused = 0 if self._cgroups is None else self._cgroups.tasks_refused()
+        if refused > self._tasks_refused and first == (self._tasks_refused == 0):
+            self._tasks_refused = refused
+            why = {"processes": len(self._processes), "clause": "processes.at-most", "tasks_refused": refused}
+            self._record("response", finding=None, verdict="record", by="budget", **why)
+
+    def ran_out_of_memory(self, ended_by: str) -> bool:
+        """The last look: whether the kernel has ended somebody by the scope's limit, since the last sample, and
+        thereby the session: it may have been the command, or the zygote."""
+        self._tell_refused_tasks(first=self._tasks_refused == 0)
         if self._cgroups is None or ended_by not in ("command", "harness", "the zygote died"):
             return False
         return self._cgroups.ran_out_of_memory()
