@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from remit.boundary.host import find_host
+from remit.boundary.host import Host, find_host
 from remit.kernel import pidfd, raw, seccomp
 
 _USER, _MOUNT = 0x10000000, 0x00020000
@@ -69,7 +69,32 @@ def find_abilities() -> list[Ability]:
                  "a part of a granted tree can be taken back",
                  "gaps secret-inside-grant and protected-inside-grant stay open", sandbox),
     ]  # fmt: skip
-    return found
+    return found + _cgroups(host)
+
+
+def _cgroups(host: Host) -> list[Ability]:
+    """What a session's own cgroups can be here."""
+    if host.landlock_abi < 1:
+        reason, hint = "without Landlock a cgroup is no wall", "boot a kernel that has Landlock"
+    else:
+        reason = "" if host.cgroup else "this user may make no cgroup where it is"
+        hint = (
+            "systemd-run --user --scope -p Delegate=yes -- remit ..., or give this user a cgroup of its own; in a "
+            "container mount /sys/fs/cgroup writable, with a cgroup namespace (docker run --cgroupns=private)"
+        )
+    missing = "no such controller where this user may make cgroups"
+    return [
+        Ability(name, present and host.landlock_abi >= 1, brings if present and not reason else reason or missing,
+                costs, hint)
+        for name, present, brings, costs in (
+            ("cgroup: memory", host.cgroup_memory, "the kernel holds compute.memory, shared memory included",
+             "compute.memory is polled, over resident memory"),
+            ("cgroup: tasks", host.cgroup_pids, "the kernel limits threads, too",
+             "only the supervisor counts processes, and nobody threads"),
+            ("cgroup: freezer", host.cgroup_freezer, "the kernel freezes the whole tree at once",
+             "processes are stopped one by one, each with SIGSTOP"),
+        )
+    ]  # fmt: skip
 
 
 def _ability(name: str, problem: str, brings: str, costs: str, hint: str) -> Ability:
