@@ -45,8 +45,9 @@ def test_every_attempt_is_made_and_what_is_open_has_the_name_of_a_gap(
 
 def test_the_table_is_the_expected_one(said: dict[str, Any]) -> None:
     """As checked in for this kind of machine: a wall that newly holds is a change to note as well as one that opens."""
-    if not all(ability["present"] for ability in said["abilities"]):
-        missing = [ability["name"] for ability in said["abilities"] if not ability["present"]]
+    missing = [ability["name"] for ability in said["abilities"] if not ability["present"]]
+    missing = [name for name in missing if not name.startswith("cgroup: ")]  # no attempt hangs on those
+    if missing:
         pytest.skip(f"the table is for a machine that has everything, and this one lacks: {', '.join(missing)}")
     expected, found = read_table("root" if os.getuid() == 0 else "user"), rows(said)
     # What a machine does not have cannot be tried there; the reason says so, and nothing else may be missing.
