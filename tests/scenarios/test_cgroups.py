@@ -103,7 +103,7 @@ def cgroups_of(pid: int) -> set[str]:
         for line in mine.splitlines():
             number, names, path = line.split(":", 2)
             same = (own.version == 2) == (number == "0") and own.options.issuperset(filter(None, names.split(",")))
-            if same and "/remit-" in path:
+            if same and "/remit-session-" in path:
                 found.add(own.point + path.removeprefix(own.root.rstrip("/")))
     return found
 
@@ -132,7 +132,7 @@ def outcome(stage: Stage) -> Iterator[Stage]:
 def left_of(session: str) -> list[str]:
     own = proc.own_cgroups(proc.cgroup_mounts())
     places = {place for each in own for place in (each.directory, os.path.dirname(each.directory))}
-    return [path for place in places if os.path.isdir(path := f"{place}/remit-{session}")]
+    return [path for place in places if os.path.isdir(path := f"{place}/remit-session-{session}")]
 
 
 @limits_memory
@@ -267,6 +267,22 @@ def test_v2_is_there_to_attach_to(outcome: Stage) -> None:
         cgroups.remove()
 
 
+def test_what_only_has_such_a_name_is_left_alone(outcome: Stage) -> None:
+    """Somebody else's cgroups, such as a service manager's units, are not made as ours are."""
+    made = make_session_cgroups(f"test-{os.getpid()}-place", CgroupLimits())
+    place = os.path.dirname(made.paths()[0])
+    made.remove()
+    others = [(f"{place}/remit-session-{os.getpid()}", 0o755), (f"{place}/remit-session-{os.getpid()}.service", 0o700)]
+    for path, mode in others:
+        os.mkdir(path, mode)
+    try:
+        make_session_cgroups(f"test-{os.getpid()}-beside", CgroupLimits()).remove()
+        assert [os.path.isdir(path) for path, _ in others] == [True, True]
+    finally:
+        for path, _ in others:
+            os.rmdir(path)
+
+
 def test_sessions_that_begin_together_sweep_nothing_of_each_other(outcome: Stage) -> None:
     """Each sweeps what it takes for dead while others make theirs."""
     problems: list[BaseException] = []
@@ -293,13 +309,15 @@ def test_as_the_user_that_a_part_was_delegated_to(tmp_path: Path) -> None:
     """That user owns the session's cgroups, and so does the agent; nothing but Landlock and seccomp is in its way."""
     delegated = make_delegated(f"delegated-{os.getpid()}")
     try:
-        patterns = [f"{place}/remit-*" for place in delegated]
+        patterns = [f"{place}/remit-session-*" for place in delegated]
         script = DELEGATED.replace("LEAVE", repr(LEAVE)).replace("PATTERNS", repr(patterns))
         said = as_nobody(tmp_path, delegated, [sys.executable, "-c", script])
         assert said["host"]["uid"] == NOBODY
         assert said["host"]["cgroup"] is True
         assert said["own"] != []
-        assert all(any(path.startswith(f"{place}/remit-") for place in delegated) for path in said["own"]), said["own"]
+        assert all(any(path.startswith(f"{place}/remit-session-") for place in delegated) for path in said["own"]), (
+            said["own"]
+        )
         for told in (said["leave"], said["observed"]):
             assert isinstance(told, dict), told
             assert told["tried"] > 40
@@ -326,7 +344,7 @@ with Session(workspace="work") as session:
         for line in inside.splitlines():
             number, names, path = line.split(":", 2)
             same = (mount.version == 2) == (number == "0")
-            if same and mount.options.issuperset(filter(None, names.split(","))) and "/remit-" in path:
+            if same and mount.options.issuperset(filter(None, names.split(","))) and "/remit-session-" in path:
                 own.append(mount.point + path.removeprefix(mount.root.rstrip("/")))
     told = session.run([sys.executable, "-c", LEAVE, json.dumps(own)], capture_output=True, text=True)
     leave = json.loads(told.stdout) if told.stdout else told.stderr

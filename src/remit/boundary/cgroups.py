@@ -17,7 +17,7 @@ from remit.kernel.paths import is_inside
 from remit.plan import CgroupLimits
 
 UNIFIED, MEMORY, PIDS, CPU, FREEZER = "unified", "memory", "pids", "cpuacct", "freezer"
-_PREFIX = "remit-"
+_PREFIX = "remit-session-"
 _NEEDED = {
     (1, MEMORY): "memory.limit_in_bytes",
     (1, PIDS): "pids.max",
@@ -262,15 +262,19 @@ def _make_and_hold(child: Cgroup) -> list[int]:
 
 
 def _sweep(places: dict[str, Cgroup]) -> None:
-    """End what sessions left whose launcher and supervisor were both killed: it is ours, and nobody holds it."""
-    names = {name for place in set(places.values()) for name in os.listdir(place.path) if name.startswith(_PREFIX)}
+    """End what sessions left whose launcher and supervisor were both killed: it is ours, and nobody holds it.
+
+    A dot is in the name of every unit of systemd's, whatever somebody has called it.
+    """
+    found = {name for place in set(places.values()) for name in os.listdir(place.path)}
+    names = {name for name in found if name.startswith(_PREFIX) and "." not in name}
     for name in names:
         left = {use: Cgroup(place.version, f"{place.path}/{name}") for use, place in places.items()}
         left = {use: each for use, each in left.items() if os.path.isdir(each.path)}
         held: list[int] = []
         try:
             for each in set(left.values()):
-                if os.stat(each.path).st_uid != os.getuid() or (descriptor := cgroup.hold(each)) is None:
+                if not cgroup.is_ours(each) or (descriptor := cgroup.hold(each)) is None:
                     break
                 held.append(descriptor)
             else:

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import signal
+import stat
 
 from remit.kernel import pidfd
 from remit.plain import Data
@@ -28,6 +29,12 @@ def may_make_children(cgroup: Cgroup) -> bool:
 def make(cgroup: Cgroup) -> None:
     """Nobody but its owner can open it, for its lock is to be the owner's alone."""
     os.mkdir(cgroup.path, 0o700)
+
+
+def is_ours(cgroup: Cgroup) -> bool:
+    """Whether it looks as if `make` had made it, for this user. Raises OSError when it is gone."""
+    found = os.stat(cgroup.path)
+    return found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
 
 
 def remove(cgroup: Cgroup) -> None:
