@@ -1,6 +1,6 @@
 """A session's own cgroups, for real: they hold memory and tasks, freeze and kill as one; nobody leaves, none stays.
 
-As root they are made in this process's own cgroups; for the delegated ones a test gives a part of them to another user.
+They are made in this process's own cgroups, so mostly this wants root.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from stage import SEARCH_PATH, Stage, ended, is_sound, nobody_left, recorded, survivors, wait_for
+from leaving import LEAVE
+from stage import Stage, ended, is_sound, nobody_left, recorded, survivors, wait_for
 
 import remit
 from remit.boundary.cgroups import make_session_cgroups
@@ -27,7 +27,6 @@ from remit.report.summary import build_report
 from remit.report.text import render_text
 
 HOST = find_host()
-NOBODY = 65534
 pytestmark = [
     pytest.mark.skipif(not HOST.cgroup, reason="this user may make no cgroup in its own"),
     pytest.mark.skipif(landlock.abi() < 1, reason="without Landlock a cgroup is no wall"),
@@ -37,62 +36,6 @@ limits_tasks = pytest.mark.skipif(not HOST.cgroup_pids, reason="no pids controll
 freezes = pytest.mark.skipif(not HOST.cgroup_freezer, reason="no freezer for this user's cgroups")
 
 SCOPE = "remit: 1\ntask: held\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n"
-# Every way that a process has out of its cgroup, or to change what it is held to. Prints what got through.
-LEAVE = """\
-import ctypes, glob, json, os, struct, sys
-C = ctypes.CDLL(None, use_errno=True)
-through, tried = [], 0
-def attempt(name, act):
-    global tried
-    tried += 1
-    try:
-        act()
-    except OSError as problem:
-        return
-    through.append(name)
-def write(path, text):
-    file = os.open(path, os.O_WRONLY)
-    try:
-        os.write(file, text.encode())
-    finally:
-        os.close(file)
-def into(path):
-    directory = os.open(path, os.O_PATH | os.O_DIRECTORY)
-    # struct clone_args with CLONE_INTO_CGROUP; wants no right to write anything that a path names.
-    arguments = ctypes.create_string_buffer(struct.pack("11Q", 0x200000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, directory), 88)
-    pid = C.syscall(435, arguments, 88)
-    if pid == 0:
-        os._exit(0)
-    os.close(directory)
-    if pid < 0:
-        raise OSError(ctypes.get_errno(), "clone3")
-directories = [path for pattern in json.loads(sys.argv[1]) for path in glob.glob(pattern)]
-def namespaces():
-    if C.unshare(0x12020000):  # of the user, of mounts and of cgroups
-        raise OSError(ctypes.get_errno(), "unshare")
-before = open("/proc/self/cgroup").read()
-for own in directories:
-    for place in (own, os.path.dirname(own)):
-        for name in os.listdir(place) if place == own else ("cgroup.procs", "tasks"):
-            path = f"{place}/{name}"
-            if os.path.isfile(path):
-                value = str(os.getpid()) if name in ("cgroup.procs", "tasks", "cgroup.threads") else "max"
-                attempt(path, lambda: write(path, value))
-                attempt(f"{path} -1", lambda: write(path, "-1"))
-                attempt(f"chmod {path}", lambda: os.chmod(path, 0o666))
-                attempt(f"chown {path}", lambda: os.chown(path, os.getuid(), os.getgid() or 1))
-        attempt(f"mkdir in {place}", lambda: os.mkdir(f"{place}/inner"))
-        attempt(f"clone into {place}", lambda: into(place))
-    attempt(f"rename {own}", lambda: os.rename(own, own + "-moved"))
-    attempt(f"rmdir {own}", lambda: os.rmdir(own))
-for kind, options in (("cgroup2", None), ("cgroup", b"memory"), ("cgroup", b"pids")):
-    def mount():
-        if C.mount(b"none", b".", kind.encode(), 0, options):
-            raise OSError(ctypes.get_errno(), "mount")
-    attempt(f"mount {kind}", mount)
-    attempt(f"mount {kind} in namespaces", lambda: (namespaces(), mount()))
-print(json.dumps({"through": through, "tried": tried, "moved": open("/proc/self/cgroup").read() != before}))
-"""
 
 
 def cgroups_of(pid: int) -> set[str]:
@@ -302,104 +245,3 @@ def test_sessions_that_begin_together_sweep_nothing_of_each_other(outcome: Stage
     for each in together:
         each.join()
     assert problems == []
-
-
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can give a part of its cgroups to another user")
-def test_as_the_user_that_a_part_was_delegated_to(tmp_path: Path) -> None:
-    """That user owns the session's cgroups, and so does the agent; nothing but Landlock and seccomp is in its way."""
-    delegated = make_delegated(f"delegated-{os.getpid()}")
-    try:
-        patterns = [f"{place}/remit-session-*" for place in delegated]
-        script = DELEGATED.replace("LEAVE", repr(LEAVE)).replace("PATTERNS", repr(patterns))
-        said = as_nobody(tmp_path, delegated, [sys.executable, "-c", script])
-        assert said["host"]["uid"] == NOBODY
-        assert said["host"]["cgroup"] is True
-        assert said["own"] != []
-        assert all(any(path.startswith(f"{place}/remit-session-") for place in delegated) for path in said["own"]), (
-            said["own"]
-        )
-        for told in (said["leave"], said["observed"]):
-            assert isinstance(told, dict), told
-            assert told["tried"] > 40
-            assert (told["through"], told["moved"]) == ([], False)
-        assert [path for place in delegated for path in os.listdir(place) if path.startswith("remit-")] == []
-    finally:
-        for place in delegated:
-            os.rmdir(place)
-
-
-DELEGATED = """\
-import json, os, subprocess, sys
-from remit import Session
-from remit.boundary.host import find_host
-from remit.evidence.reader import read_records
-from remit.kernel import proc
-from remit.plain import plain
-os.mkdir("work")
-with Session(workspace="work") as session:
-    (header,) = (r for r in read_records(session.evidence) if r["kind"] == "session")
-    own = []
-    inside = open(f"/proc/{header['zygote']}/cgroup").read()
-    for mount in proc.cgroup_mounts():
-        for line in inside.splitlines():
-            number, names, path = line.split(":", 2)
-            same = (mount.version == 2) == (number == "0")
-            if same and mount.options.issuperset(filter(None, names.split(","))) and "/remit-session-" in path:
-                own.append(mount.point + path.removeprefix(mount.root.rstrip("/")))
-    told = session.run([sys.executable, "-c", LEAVE, json.dumps(own)], capture_output=True, text=True)
-    leave = json.loads(told.stdout) if told.stdout else told.stderr
-# Observed, it may do all that a scope could grant.
-entry = [sys.executable, "-c", "from remit.cli import entry; entry()", "run", "--observe", "--workspace", "work", "--"]
-told = subprocess.run([*entry, sys.executable, "-c", LEAVE, json.dumps(PATTERNS)], capture_output=True, text=True)
-observed = json.loads(told.stdout) if told.stdout else told.stderr
-print(json.dumps({"host": plain(find_host()), "own": own, "leave": leave, "observed": observed}))
-"""
-
-
-def make_delegated(name: str) -> list[str]:
-    """A cgroup in each hierarchy that remit uses, owned by nobody, as a service manager delegates them."""
-    made = []
-    for own in proc.own_cgroups(proc.cgroup_mounts()):
-        if own.version == 2 or {"memory", "pids", "cpuacct", "freezer"} & set(own.controllers):
-            place = f"{own.directory}/{name}"
-            os.mkdir(place)
-            made.append(place)
-            for file in ("", "cgroup.procs", "tasks", "cgroup.subtree_control", "cgroup.threads"):
-                if os.path.exists(f"{place}/{file}"):
-                    os.chown(f"{place}/{file}", NOBODY, NOBODY)
-    return made
-
-
-def as_nobody(tmp_path: Path, cgroups: list[str], command: list[str]) -> dict[str, Any]:
-    home = tmp_path / "home"
-    home.mkdir()
-    for directory in (home, *home.parents):
-        if os.stat(directory).st_uid == 0 and directory.is_relative_to("/tmp") and directory != Path("/tmp"):
-            os.chmod(directory, 0o711)
-    os.chown(home, NOBODY, NOBODY)
-
-    def become() -> None:
-        for place in cgroups:
-            Path(f"{place}/cgroup.procs").write_text(str(os.getpid()))
-        os.setgroups([])
-        os.setresgid(NOBODY, NOBODY, NOBODY)
-        os.setresuid(NOBODY, NOBODY, NOBODY)
-
-    environment = {"HOME": str(home), "PATH": SEARCH_PATH, "PYTHONDONTWRITEBYTECODE": "1"}
-    package = str(Path(remit.__file__).parents[1])
-    readable = subprocess.run(
-        [sys.executable, "-c", "import remit"],
-        cwd=home,
-        env=environment,
-        preexec_fn=become,
-        capture_output=True,
-        check=False,
-    )
-    if readable.returncode != 0:
-        pytest.skip(f"another user cannot read this Python, or remit in {package}")
-    done = subprocess.run(
-        command, cwd=home, env=environment, preexec_fn=become, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    said: dict[str, Any] = json.loads(done.stdout)
-    return said
