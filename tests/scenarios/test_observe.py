@@ -105,6 +105,22 @@ true | true | true | true
     nobody_left(evidence)
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, who owns the kernel's settings")
+def test_root_is_not_let_change_the_machine(stage: Stage, scope: Path) -> None:
+    work = """
+echo 1 > /proc/self/oom_score_adj; echo ruled by $? >&2
+for place in /proc/sys/kernel/core_pattern /sys/kernel/mm/transparent_hugepage/enabled; do
+    : >> $place; echo ruled by $? >&2
+done
+echo said > /proc/self/fd/1
+"""
+    done = observed(stage, scope, work)
+    assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("ruled by ")] == ["ruled by 1"] * 3
+    refused = {r["path"].partition("/")[2][:4] for r in records(stage.evidence(), "open") if r["refused"]}
+    assert refused == {"proc", "sys/"}
+
+
 def test_every_report_begins_by_saying_so(stage: Stage, scope: Path) -> None:
     assert observed(stage, scope, "true").returncode == 0
     (header,) = records(stage.evidence(), "session")

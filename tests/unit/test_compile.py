@@ -359,6 +359,8 @@ def test_observing_needs_full_sight_and_holds_no_wall_that_hangs_on_grants(home:
     assert {wall.name for wall in plan.walls if wall.held} >= {"signals", "system-calls", "privileges", "images"}
     assert set(plan.outside) == {str(home / ".local/state/remit"), str(home / ".cache/remit")}
     assert plan_from_json(plan_to_json(plan)) == plan
+    root = compiled(home, "files: {write: [.]}", host=HOST._replace(uid=0), observe=True)
+    assert set(root.outside) - set(plan.outside) == {"/proc", "/sys"}
 
 
 def test_recording_what_no_grant_covers_is_for_observing_only(home: Path) -> None:

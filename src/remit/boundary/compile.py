@@ -22,7 +22,7 @@ from remit.digest import sha256
 from remit.errors import BoundaryError, RemitError, ScopeError
 from remit.kernel import cgroup
 from remit.kernel.paths import is_inside
-from remit.plan import PLAN_VERSION, AddressGrant, Environment, Limits, Model, Phase, Plan, plan_to_json
+from remit.plan import PLAN_VERSION, AddressGrant, CgroupLimits, Environment, Limits, Model, Phase, Plan, plan_to_json
 from remit.scope.default import NAME as DEFAULT_NAME
 from remit.scope.document import Path, Source
 from remit.scope.model import Network, Scope
@@ -129,7 +129,7 @@ def compile_scope(
         when_full=scope.evidence.when_full,
         sight=sight,
         observe=observe,
-        outside=(*_places(outside), *((cgroup.ROOT,) if observe and held is not None else ())),
+        outside=(*_places(outside), *(_withheld(host, held) if observe else ())),
         hidden=_places(hidden or {}),
         make_sockets=not host.take_descriptors,
         model=_model(scope, source),
@@ -137,6 +137,16 @@ def compile_scope(
         claims=tuple(dict.fromkeys(scope.claims)),
         cgroup=held,
     )
+
+
+def _withheld(host: Host, held: CgroupLimits | None) -> list[str]:
+    """What an observed agent may not write, beside our own places, for it would act on the machine or on us.
+
+    Root's agent has no capability, but root owns the kernel's settings, and the score of the supervisor.
+    """
+    if host.uid == 0:
+        return ["/proc", "/sys"]
+    return [] if held is None else [cgroup.ROOT]
 
 
 def main() -> int:

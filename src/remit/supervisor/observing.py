@@ -1,8 +1,8 @@
 """While observing, what no grant covers goes on and is recorded as what the scope would have refused.
 
 Still refused is what no scope could grant. For files that is whatever holds remit's own: the evidence, the plan cache,
-the code. A scope that could write there is an error, and so no directory around them can be granted whole; a new name
-directly in one of these is refused here too.
+the code, and the session's cgroups; for root also the kernel's settings. A scope that could write there is an error,
+and so no directory around them can be granted whole; a new name directly in one of these is refused here too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from remit.kernel.paths import is_inside
 from remit.plan import Plan
 
-OWN_CLAUSE = "remit's own files, and new names in the directories around them, are in nobody's scope"
+OWN_CLAUSE = "what is remit's own or rules its processes is in nobody's scope, nor are new names around it"
 
 
 def uncovered(plan: Plan, clause: str, *, wall: str, error: int = errno.EACCES) -> dict[str, Any]:
