@@ -20,12 +20,16 @@ from remit.engine.replay import replay
 from remit.evidence.chain import verify
 from remit.evidence.reader import read_records
 from remit.findings import Attribution
+from remit.kernel import landlock
 from remit.report.summary import build_report
 
 REMIT = (sys.executable, "-c", "from remit.cli import entry; entry()")
 # The interpreter's own directory first: an agent finds the same python, pip and pytest as the test does.
 SEARCH_PATH = f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin"
 PATIENCE = 30.0
+# The gaps of an older kernel, for scenarios of walls that it has (docs/decisions/0017).
+_SINCE = {"network-unwalled": 4, "device-ioctl-unwalled": 5, "abstract-sockets-unwalled": 6}
+LACKING = [name for name, abi in _SINCE.items() if landlock.abi() < abi]
 
 Record = dict[str, Any]
 

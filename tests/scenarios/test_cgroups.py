@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from leaving import LEAVE
-from stage import Stage, ended, is_sound, nobody_left, recorded, survivors, wait_for
+from stage import LACKING, Stage, ended, is_sound, nobody_left, recorded, survivors, wait_for
 
 import remit
 from remit.boundary.cgroups import make_session_cgroups
@@ -35,7 +35,11 @@ limits_memory = pytest.mark.skipif(not HOST.cgroup_memory, reason="no memory con
 limits_tasks = pytest.mark.skipif(not HOST.cgroup_pids, reason="no pids controller for this user's cgroups")
 freezes = pytest.mark.skipif(not HOST.cgroup_freezer, reason="no freezer for this user's cgroups")
 
-SCOPE = "remit: 1\ntask: held\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n"
+SCOPE = (
+    "remit: 1\ntask: held\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n"
+    f"accept-gaps: [{', '.join(LACKING)}]\n"
+)
+ACCEPT = [f"--accept-gap={name}" for name in LACKING]
 
 
 def cgroups_of(pid: int) -> set[str]:
@@ -141,7 +145,7 @@ over.set()
 
 
 def test_nobody_leaves_nor_changes_what_holds_it(outcome: Stage) -> None:
-    with remit.Session(workspace=outcome.workspace) as session:
+    with remit.Session(workspace=outcome.workspace, accept_gaps=LACKING) as session:
         own = sorted(cgroups_of(zygote_of(session.evidence)))
         assert own
         told = session.run([sys.executable, "-c", LEAVE, json.dumps(own)], capture_output=True, text=True)
@@ -153,7 +157,7 @@ def test_nobody_leaves_nor_changes_what_holds_it(outcome: Stage) -> None:
 
 def test_the_kernels_tree_is_the_sessions_tree(outcome: Stage) -> None:
     """Double forks and new sessions stay in it; remit's own, but for the zygote, are outside."""
-    with remit.Session(workspace=outcome.workspace) as session:
+    with remit.Session(workspace=outcome.workspace, accept_gaps=LACKING) as session:
         own = cgroups_of(zygote_of(session.evidence))
         session.run(["bash", "-c", "(setsid sleep 1000 &) ; :"], check=True)
         (header,) = recorded(session.evidence, "session")
@@ -170,7 +174,7 @@ def test_the_kernels_tree_is_the_sessions_tree(outcome: Stage) -> None:
 def test_after_a_crash_none_is_left(whom: str, outcome: Stage) -> None:
     """With the launcher alive it cleans up; without it the next session does, and ends whom the first has left."""
     script = [sys.executable, "-c", "import time\nopen('there', 'w').close()\nwhile True: time.sleep(1)"]
-    with ended(outcome.start("run", "--", *script, capture=False)) as run:
+    with ended(outcome.start("run", *ACCEPT, "--", *script, capture=False)) as run:
         wait_for((outcome.workspace / "there").exists, "the agent")
         evidence = outcome.evidence()
         (header,) = recorded(evidence, "session")
@@ -182,7 +186,7 @@ def test_after_a_crash_none_is_left(whom: str, outcome: Stage) -> None:
         run.wait(20)
     if whom == "both":
         assert left_of(header["session"]) != []
-        outcome.remit("run", "--evidence", outcome.root / "second", "--", "true")
+        outcome.remit("run", *ACCEPT, "--evidence", outcome.root / "second", "--", "true")
     assert left_of(header["session"]) == []
     wait_for(lambda: survivors(evidence) == [], "the agent's end")
 
