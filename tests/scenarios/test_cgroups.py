@@ -110,6 +110,9 @@ def test_memory_of_many_together_is_held(outcome: Stage) -> None:
 
 @limits_memory
 def test_files_in_the_cache_are_given_back_and_end_nobody(outcome: Stage) -> None:
+    kind = subprocess.run(["stat", "-f", "-c", "%T", outcome.root], capture_output=True, text=True, check=True).stdout
+    if kind == "tmpfs\n":
+        pytest.skip("files of a tmpfs are memory")
     text = "head -c 200M /dev/zero > big && cat big big > /dev/null && rm big"
     path = scope_file(outcome, "compute: {memory: 64MiB}\n")
     assert outcome.remit("run", "--scope", path, "--", "bash", "-c", text).returncode == 0

@@ -34,9 +34,12 @@ def found() -> list[tuple[int, tuple[str, ...], str]]:
     return [(own.version, own.controllers, own.directory) for own in proc.own_cgroups(proc.cgroup_mounts())]
 
 
-def v2_directory(path: Path, *, controllers: str = "", handed_down: str = "") -> Path:
+def v2_directory(
+    path: Path, *, controllers: str = "", handed_down: str = "", members: str = "", kind: str = "domain"
+) -> Path:
     path.mkdir()
-    (path / "cgroup.procs").touch()
+    (path / "cgroup.procs").write_text(members)
+    (path / "cgroup.type").write_text(f"{kind}\n")
     (path / "cgroup.controllers").write_text(controllers)
     (path / "cgroup.subtree_control").write_text(handed_down)
     return path
@@ -93,6 +96,22 @@ def test_a_controller_is_turned_on_where_that_can_be(monkeypatch: pytest.MonkeyP
     own = v2_directory(tmp_path / "own", controllers="cpu memory pids", handed_down="cpu")
     assert places(monkeypatch, tmp_path, "/own") == {UNIFIED: str(own), MEMORY: str(own), PIDS: str(own)}
     assert (own / "cgroup.subtree_control").read_text().startswith("+")
+
+
+def test_none_is_turned_on_where_processes_are_for_pids_would_make_that_one_threaded(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    own = v2_directory(tmp_path / "own", controllers="memory pids", members="17\n")
+    assert places(monkeypatch, tmp_path, "/own") == {UNIFIED: str(own)}
+    assert (own / "cgroup.subtree_control").read_text() == ""
+    (own / "cgroup.type").unlink()  # the root may have both
+    assert set(places(monkeypatch, tmp_path, "/own")) == {UNIFIED, MEMORY, PIDS}
+
+
+@pytest.mark.parametrize("kind", ["domain threaded", "threaded", "domain invalid"])
+def test_nor_is_one_made_among_threaded_ones(kind: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    v2_directory(tmp_path / "own", controllers="memory pids", handed_down="memory pids", kind=kind)
+    assert places(monkeypatch, tmp_path, "/own") == {}
 
 
 def test_beside_a_cgroup_that_hands_nothing_down(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -222,11 +222,16 @@ def _unified_places(own: proc.OwnCgroup) -> dict[str, Cgroup]:
 
 
 def _hands_down(place: Cgroup, controller: str) -> bool:
-    """Whether the children of a cgroup have a controller; it is turned on for them where that can be."""
+    """Whether the children of a cgroup have a controller; it is turned on for them where that can be.
+
+    Not in one that has processes. Of memory the kernel would refuse it; pids would make it the root of threaded ones.
+    """
     try:
         if controller not in cgroup.read(place, "cgroup.controllers").split():
             return False
         if controller not in cgroup.read(place, "cgroup.subtree_control").split():
+            if cgroup.members(place) and not cgroup.is_root(place):
+                return False
             cgroup.write(place, "cgroup.subtree_control", f"+{controller}")
     except OSError:
         return False

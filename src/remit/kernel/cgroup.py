@@ -22,8 +22,17 @@ class Cgroup(Data):
 
 
 def may_make_children(cgroup: Cgroup) -> bool:
-    """Whether this process may make cgroups in this one, and move its own processes between it and them."""
-    return os.access(cgroup.path, os.W_OK | os.X_OK) and os.access(f"{cgroup.path}/cgroup.procs", os.W_OK)
+    """Whether this process may make cgroups in this one, and move its own processes between it and them.
+
+    In a v2 cgroup that is threaded, or the root of threaded ones, no new one can be entered.
+    """
+    allowed = os.access(cgroup.path, os.W_OK | os.X_OK) and os.access(f"{cgroup.path}/cgroup.procs", os.W_OK)
+    return allowed and (cgroup.version == 1 or is_root(cgroup) or read(cgroup, "cgroup.type").strip() == "domain")
+
+
+def is_root(cgroup: Cgroup) -> bool:
+    """Whether this is the root of a v2 hierarchy, the only cgroup that has no type."""
+    return not os.path.exists(f"{cgroup.path}/cgroup.type")
 
 
 def make(cgroup: Cgroup) -> None:
