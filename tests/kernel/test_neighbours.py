@@ -36,6 +36,19 @@ def find_child(inside: Inside, name: str) -> int:
     return found
 
 
+@pytest.mark.parametrize("way", ["/proc/{}/mem", "../../../../../../proc/{}/mem"])
+def test_who_reaches_for_the_supervisor_is_on_record_for_that(inside: Inside, way: str) -> None:
+    """It resolves names itself, and would take itself for the caller that asked for its own."""
+    supervisor = inside.header()["supervisor"]
+    attempt = inside.do("files.py", "open_with", os.O_WRONLY, way.format(supervisor))
+    assert attempt.errno == errno.EACCES
+    (refusal,) = attempt.refusals("open")
+    assert refusal["path"] == f"/proc/{supervisor}/mem"
+    assert refusal["outsider"] is True
+    own = inside.do("files.py", "open_with", os.O_WRONLY, "/proc/self/mem")
+    assert [r.get("outsider") for r in own.records if r["kind"] == "open" and r["path"].endswith("/mem")] == [None]
+
+
 def test_what_proc_shows_only_to_its_own_is_closed(inside: Inside, target: int) -> None:
     result = inside.do("neighbours.py", "look", target).result
     if landlock.abi() < 6:

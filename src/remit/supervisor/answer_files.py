@@ -228,8 +228,9 @@ def _name_of(pid: int, descriptor: int, asked: str) -> str:
         return NAMELESS + asked
     finally:
         os.close(descriptor)
-    own = f"/proc/{os.getpid()}/"  # a symbolic link to /proc/self led to us instead of the caller
-    return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) else found
+    # A symbolic link to /proc/self led to us instead of the caller, unless it was us who was asked for.
+    own, meant = f"/proc/{os.getpid()}/", str(os.getpid()) in asked.split("/")
+    return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) and not meant else found
 
 
 def _text(start: int, name: str) -> str:
