@@ -10,7 +10,7 @@ from typing import Any
 
 from remit.plain import Data, plain
 
-PLAN_VERSION = 5
+PLAN_VERSION = 6
 
 
 class Wall(Data):
@@ -147,6 +147,7 @@ class Plan(Data):
     make_sockets: bool = False  # the supervisor makes the agent's sockets, for it cannot take them (pidfd_getfd)
     phases: tuple[Phase, ...] = ()
     cgroup: CgroupLimits | None = None  # the session has cgroups of its own
+    view: bool = False  # files are walled by a file system of the session's own, put together from mounts
 
 
 def by_phase(plan: Plan) -> dict[str | None, Plan]:

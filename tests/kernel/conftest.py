@@ -67,7 +67,7 @@ def open_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
     """Open a session with the default scope, or with the text of a scope; it ends with the module's last test."""
     sessions: list[Session] = []
 
-    def open_one(scope: str | None = None) -> Inside:
+    def open_one(scope: str | None = None, **options: Any) -> Inside:
         workspace = new_workspace(tmp_path_factory)
         path = None
         if scope is not None:
@@ -76,7 +76,7 @@ def open_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Open]:
                 "remit: 1\ntask: attack\nuse: [base, python]\nfiles: {write: [$WORKSPACE, $TMPDIR]}\n" + scope
             )
         # An older kernel has gaps, and what they leave open is not tried there.
-        session = Session(path, workspace=workspace, accept_gaps=WALL_NAMES if landlock.abi() < 6 else ())
+        session = Session(path, workspace=workspace, accept_gaps=WALL_NAMES if landlock.abi() < 6 else (), **options)
         session.__enter__()
         sessions.append(session)
         return Inside(session, workspace)

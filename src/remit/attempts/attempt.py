@@ -132,6 +132,9 @@ class GotThrough(Exception):
     """One of several ways got through; says which."""
 
 
+_BY_PATH = ("files", "metadata", "unix-sockets")
+
+
 def perform(attempt: Attempt, outside: Outside) -> Outcome:
     """Do the act in this process."""
     try:
@@ -153,13 +156,17 @@ def judge(
     effects: Iterable[str] = (),
     gaps: Iterable[str] = (),
     strict: bool = False,
+    view: bool = False,
 ) -> Result:
     """The result of an attempt. `records`: what the supervisor recorded meanwhile, None where there is none to ask;
     `effects`: what changed outside; `gaps`: the gaps that this session has.
 
     A dangerous call may be refused without a record, by a container's own filter or by the kernel for want of a
-    capability. That is held, and said; `strict` counts only what remit itself refused.
+    capability. That is held, and said; `strict` counts only what remit itself refused. `view`: the session has a file
+    system of its own, where what is tried by a path that is there outside is not there at all.
     """
+    if view and outcome.error == errno.ENOENT and attempt.wall in _BY_PATH and not tuple(effects):
+        return Result(attempt.name, HELD, "ENOENT: it is not in the session's view")
     reason = _way_through(attempt, outcome, tuple(effects))
     missing = 0 if records is None or reason or outcome.skipped else _unrecorded(attempt, records)
     if missing and (strict or not attempt.witness or not attempt.witness.others_may_refuse()):

@@ -74,6 +74,7 @@ def judge_all(
     gaps: Iterable[str],
     *,
     strict: bool = False,
+    view: bool = False,
 ) -> list[Result]:
     """The results in order. Each record is a witness once, so that no attempt passes by another's."""
     left, known = list(records), set(gaps)
@@ -81,7 +82,7 @@ def judge_all(
     for attempt, said in zip(attempts, outcomes, strict=True):
         outcome = Outcome(**said)
         mine = _take(attempt.witness, left) if outcome.error in attempt.refusals else []
-        results.append(judge(attempt, outcome, records=mine, gaps=known, strict=strict))
+        results.append(judge(attempt, outcome, records=mine, gaps=known, strict=strict, view=view))
     return results
 
 

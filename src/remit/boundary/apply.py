@@ -34,11 +34,23 @@ def make_expendable() -> None:
         pass  # a container may mount /proc read-only; the score is a courtesy, not a wall
 
 
-def cover_paths(covers: tuple[Cover, ...]) -> tuple[int, int] | None:
-    """Mount over what is secret or protected inside granted trees; the namespaces that this made, or None for none.
+def mount_walls(plan: Plan, temporary_directory: str, covers: tuple[Cover, ...]) -> tuple[int, int] | None:
+    """Mount over what is secret or protected inside granted trees, and where the plan says so make a view of its own;
+    the namespaces that this made, or None for none.
 
     Before everything else: it needs the rights over a namespace of one's own, which are dropped next.
     """
+    if plan.view:
+        from remit.boundary import view  # for the sessions that have one
+
+        try:
+            view.put_up(view.lay_out(plan.files, plan.unix, temporary_directory), covers)
+        except OSError as problem:
+            raise BoundaryError(
+                f"cannot make a view of the file system: {problem}",
+                hint="write nested-sandbox: refuse, or run where user namespaces and mounts are allowed",
+            ) from problem
+        return namespaces.open_own()
     if not covers:
         return None
     try:
@@ -75,10 +87,11 @@ def restrict_agent_layer(plan: Plan, temporary_directory: str) -> None:
 
 
 def phase_layers(plan: Plan, temporary_directory: str) -> dict[str | None, int]:
-    """A ruleset for each phase and for None, to be the last layer of programs that are started in it; where the scope
-    has no phases, or only observes, none. They are made before the filter is on, for opening is a question then."""
+    """A ruleset for each phase and for None, to be the last layer of programs that are started in it; none where the
+    scope has no phases, only observes, or has a view, which is the same in all. They are made before the filter is on,
+    for opening is a question then."""
     abi = plan.landlock_abi
-    if not plan.phases or plan.observe or abi == 0:
+    if not plan.phases or plan.observe or plan.view or abi == 0:
         return {}
     files = landlock.handled_file_rights(abi)
     layers: dict[str | None, int] = {}
@@ -130,10 +143,13 @@ def _restrict(plan: Plan, temporary_directory: str, network: int, ports: dict[in
     abi = plan.landlock_abi
     if abi == 0:
         return  # the plan carries the wall gap, and nobody gets here without having accepted it
-    files = landlock.handled_file_rights(abi)
+    # Who handles file rights refuses every mount, so in a view the mounts are the wall of files.
+    files = 0 if plan.view else landlock.handled_file_rights(abi)
     if plan.observe:
         files &= landlock.WRITE | landlock.READ_FILE  # listing and running concern nothing of remit's own
     scopes = landlock.SCOPE_SIGNAL | landlock.SCOPE_ABSTRACT_UNIX_SOCKET if abi >= 6 else 0
+    if not (files or network or scopes):
+        return
     try:
         ruleset = landlock.create_ruleset(files=files, network=network, scopes=scopes, abi_version=abi)
         try:
@@ -142,7 +158,7 @@ def _restrict(plan: Plan, temporary_directory: str, network: int, ports: dict[in
                     _allow_if_there(ruleset, path, landlock.WRITE & files)
                 for path in trees_around(plan.hidden):
                     _allow_if_there(ruleset, path, landlock.READ_FILE & files)
-            for grant in () if plan.observe else plan.files:
+            for grant in () if plan.observe or plan.view else plan.files:
                 _allow(ruleset, grant, temporary_directory, files)
             for right, numbers in ports.items():
                 if network & right:

@@ -61,9 +61,15 @@ def load_plan(
         host=found,
     )
     plan = _find_or_compile(request, environment)
-    if host is None and any(gap.name in MASKABLE for gap in plan.gaps) and can_mount():
-        request["host"] = host_to_json(found._replace(mount_masks=True))
-        plan = _find_or_compile(request, environment)
+    if host is None and (plan.view or any(gap.name in MASKABLE for gap in plan.gaps)):
+        if can_mount():
+            request["host"] = host_to_json(found._replace(mount_masks=True))
+            plan = _find_or_compile(request, environment)
+        elif plan.view:
+            raise errors.BoundaryError(
+                f"{scope_path}: nested-sandbox: no user namespace with mounts can be had here: mount",
+                hint="write nested-sandbox: refuse and switch the program's own sandbox off",
+            )
     return plan
 
 

@@ -32,6 +32,8 @@ from remit.scope.presets import find_preset
 from remit.scope.values import SELF, ValueProblem
 from remit.scope.variables import Places, expand_paths, expand_text, find_places
 
+# Below it Landlock knows nothing but files, and who handles those refuses every mount.
+_ABI_WITHOUT_FILES = 4
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -60,9 +62,7 @@ def compile_scope(
             f"this kernel or container has no seccomp user notification: {host.kernel}",
             hint="use Linux 5.0 or newer, and a container whose seccomp profile allows seccomp(2)",
         )
-    if scope.nested_sandbox == "userns" and host.uid == 0:
-        # What root may write in /proc without a capability changes the whole machine.
-        raise source.error(("nested-sandbox",), "nested-sandbox: not for root: userns", hint="run as a user of its own")
+    _refuse_nested(scope, source, host, observe=observe)
     if scope.otherwise == "record" and not observe:
         raise source.error(
             ("otherwise",),
@@ -83,7 +83,8 @@ def compile_scope(
         grants=tuple(grant for granted in every for grant in granted.grants),
         missing=tuple(path for granted in every for path in granted.missing),
     )
-    masks = NO_MASKS if observe else find_masks(together, possible=host.mount_masks)
+    view = scope.nested_sandbox == "mount"
+    masks = NO_MASKS if observe else find_masks(together, possible=host.mount_masks, view=view)
     limits = Limits(
         processes=scope.processes.at_most,
         cpu=scope.compute.cpu,
@@ -124,8 +125,8 @@ def compile_scope(
             truncate=not has_truncate_right(host),
         ),
         respond={str(behaviour): str(verdict) for behaviour, verdict in scope.respond.items()},
-        walls=find_walls(host, limits, masks, observe=observe),
-        gaps=find_gaps(host, together, masks, accepted, sight=sight),
+        walls=find_walls(host, limits, masks, observe=observe, view=view),
+        gaps=find_gaps(host, together, masks, accepted, sight=sight, view=view),
         when_full=scope.evidence.when_full,
         sight=sight,
         observe=observe,
@@ -136,7 +137,30 @@ def compile_scope(
         phases=phases,
         claims=tuple(dict.fromkeys(scope.claims)),
         cgroup=held,
+        view=view,
     )
+
+
+def _refuse_nested(scope: Scope, source: Source, host: Host, *, observe: bool) -> None:
+    """What a sandbox inside cannot be had with."""
+
+    def refuse(reason: str, hint: str) -> ScopeError:
+        return source.error(("nested-sandbox",), f"nested-sandbox: {reason}: {scope.nested_sandbox}", hint=hint)
+
+    if scope.nested_sandbox != "refuse" and host.uid == 0:
+        # What root may write in /proc without a capability changes the whole machine.
+        raise refuse("not for root", "run as a user of its own")
+    if scope.nested_sandbox != "mount":
+        return
+    instead = "write nested-sandbox: refuse and switch the program's own sandbox off"
+    if observe:
+        raise refuse("not while observing", instead)
+    if host.landlock_abi < _ABI_WITHOUT_FILES:
+        raise refuse(f"Landlock ABI {host.landlock_abi} cannot let files be, this needs {_ABI_WITHOUT_FILES}", instead)
+    if any(p.files.write or p.files.read or p.files.execute or p.devices.gpu == "all" for p in scope.phases.values()):
+        raise refuse("a view is the same in every phase, and one has files of its own", "grant them in files")
+    if scope.claims:
+        raise refuse("the claims socket is not in a view", "leave claims out")
 
 
 def _withheld(host: Host, held: CgroupLimits | None) -> list[str]:

@@ -22,7 +22,7 @@ from remit.boundary.sends import send_messages
 from remit.boundary.truncates import truncate
 from remit.kernel.closing import close_promptly, cut_short, prepare
 from remit.kernel.libc import socket_call
-from remit.kernel.paths import is_inside, path_of
+from remit.kernel.paths import is_inside, is_mounted_here, path_of
 from remit.kernel.seccomp import add_descriptor
 from remit.protocol import Message, ProtocolError, Receiver, send
 
@@ -133,6 +133,8 @@ class _Deputy:
         # The directory is looked up once, and what follows is done beneath it, wherever the agent moves it meanwhile.
         place = os.open(parent or b".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
         try:
+            if request.get("here") and not is_mounted_here(place):
+                return {"errno": errno.EACCES}
             if "trees" in request and not any(is_inside(path_of(place), tree) for tree in request["trees"]):
                 return {"errno": errno.EACCES}  # what the deputy may itself is what any phase may
             # Only this thread changes the directory or the umask; workers use neither.
@@ -234,6 +236,9 @@ def _connect_path(connection: socket.socket, directory: int, request: Message, o
     path = os.fsencode(request["path"])
     opened = os.open(path, os.O_PATH | os.O_CLOEXEC, dir_fd=directory)
     try:
+        if request.get("here") and not is_mounted_here(opened):
+            # Reached by /proc/PID/root or the working directory of a program with mounts of its own, names say nothing.
+            return {"errno": errno.EACCES, "refused": True}
         found = os.fstat(opened)
         if not stat.S_ISSOCK(found.st_mode):
             return {"errno": errno.ECONNREFUSED}

@@ -61,7 +61,7 @@ def file_grants(
                 grants.append(_own_grant(path, access, location, source, places, scope, secrets))
     if scope.devices.gpu == "all":
         grants += [PathGrant(path, ("read", "write"), clause((*below, "devices", "gpu"))) for path in gpu_nodes()]
-    if scope.nested_sandbox == "userns":
+    if scope.nested_sandbox in ("userns", "mount"):
         # Identity maps of a new user namespace are files in /proc of processes that do not exist yet.
         grants.append(PathGrant("/proc", ("read", "write"), "nested-sandbox"))
     extra = [grant for preset in presets for grant in _preset_grants(preset, places, secrets)]

@@ -71,6 +71,11 @@ def put_up(covers: tuple[Cover, ...]) -> None:
     """Move this process into a mount namespace of its own with these mounts in it. Raises OSError."""
     namespaces.enter_own_mounts()
     mounts.receive_mounts_only()
+    put_over(covers)
+
+
+def put_over(covers: tuple[Cover, ...]) -> None:
+    """Make these mounts in the mount namespace that this process has for itself. Raises OSError."""
     _hang(covers, _prepare(covers))
 
 
@@ -104,7 +109,7 @@ def _prepare(covers: tuple[Cover, ...]) -> list[int]:
     os.close(os.open("file", os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o000, dir_fd=root))
     for is_directory in kinds:
         source = os.open("directory" if is_directory else "file", os.O_PATH | os.O_CLOEXEC, dir_fd=root)
-        prepared.append(mounts.copy_tree(source, read_only=True))
+        prepared.append(mounts.copy_tree(source, attributes=mounts.READ_ONLY))
         os.close(source)
     os.close(root)
     mounts.detach(_SCRATCH)
@@ -122,7 +127,11 @@ def _hang(covers: tuple[Cover, ...], prepared: list[int]) -> None:
         if stat.S_ISLNK(os.fstat(target).st_mode):
             raise OSError(errno.ELOOP, f"a link has taken the place of {cover.path}")
         hides = cover.how == HIDE
-        tree = next(remaining) if hides else mounts.copy_tree(target, read_only=cover.how == READ_ONLY)
+        tree = (
+            next(remaining)
+            if hides
+            else mounts.copy_tree(target, attributes=mounts.READ_ONLY if cover.how == READ_ONLY else 0)
+        )
         mounts.hang(tree, target)
         os.close(tree)
         os.close(target)

@@ -30,8 +30,8 @@ class Masks(Data):
 NO_MASKS = Masks((), (), ())
 
 
-def find_masks(files: FileGrants, *, possible: bool) -> Masks:
-    """`possible`: this host lets us mount."""
+def find_masks(files: FileGrants, *, possible: bool, view: bool = False) -> Masks:
+    """`possible`: this host lets us mount. `view`: there are mounts anyway."""
     secrets = [path for path in files.secrets if _readable(path) and is_covered(path, files.grants, "read")]
     protected = [path for path in files.protected if is_covered(path, files.grants, "write")]
     # A link is replaced by whoever may write beside it, and then names something else.
@@ -44,7 +44,7 @@ def find_masks(files: FileGrants, *, possible: bool) -> Masks:
                 covered.append(Mask(path, kind, _outermost(path, files.grants)))
             else:
                 left[kind].append(path)
-    if covered:
+    if covered or view:
         covered += [
             Mask(path, kind, "") for path, kind in SHARED.items() if os.path.isdir(path) and _by_presets(path, files)
         ]

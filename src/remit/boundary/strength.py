@@ -21,7 +21,9 @@ OBSERVED = frozenset({
 })  # fmt: skip
 
 
-def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = False) -> tuple[Wall, ...]:
+def find_walls(
+    host: Host, limits: Limits, masks: Masks, *, observe: bool = False, view: bool = False
+) -> tuple[Wall, ...]:
     """The walls of this plan on this host; while observing, those that hang on grants are not held."""
     abi = host.landlock_abi
     cgroup = cgroup_limits(host, limits)
@@ -30,7 +32,7 @@ def find_walls(host: Host, limits: Limits, masks: Masks, *, observe: bool = Fals
         ("masks", KERNEL, bool(masks.covered)),
         ("metadata", SUPERVISOR, True),
         ("tcp", KERNEL, abi >= 4),
-        ("device-ioctl", KERNEL, abi >= 5),
+        ("device-ioctl", KERNEL, abi >= 5 and not view),
         ("signals", KERNEL if has_signal_scope(host) else SUPERVISOR, True),
         ("abstract-sockets", KERNEL, abi >= 6),
         ("addresses", SUPERVISOR, True),
@@ -77,12 +79,20 @@ def has_truncate_right(host: Host) -> bool:
 
 
 def find_gaps(
-    host: Host, files: FileGrants, masks: Masks, accepted: Container[str], *, sight: str = "normal"
+    host: Host,
+    files: FileGrants,
+    masks: Masks,
+    accepted: Container[str],
+    *,
+    sight: str = "normal",
+    view: bool = False,
 ) -> tuple[Gap, ...]:
     """The gaps of this plan on this host, wall gaps first."""
     found: dict[str, tuple[str, ...]] = {}
     for name in _missing_rights(host.landlock_abi):
         found[name] = ()
+    if view:
+        found["files-by-mounts"] = ()
     if masks.open_secrets:
         found["secret-inside-grant"] = masks.open_secrets
     if masks.open_protected:

@@ -55,8 +55,8 @@ def run(
         for number in _IGNORED_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         apply.make_expendable()
-        own = apply.cover_paths(covers) or ()
         most = widest(plan)
+        own = apply.mount_walls(most, temporary_directory, covers) or ()
         process.set_dumpable(False)
         process.die_with_parent(signal.SIGKILL, supervisor)
         process.set_name("remit-zygote")
@@ -89,7 +89,7 @@ def run(
     for descriptor in handed:
         os.close(descriptor)
     try:
-        _serve(channel, children, dispositions, temporary_directory, layers, masked=bool(covers))
+        _serve(channel, children, dispositions, temporary_directory, layers, _refused_streams(plan, covers))
     finally:
         os._exit(0)
 
@@ -157,8 +157,7 @@ def _serve(
     dispositions: Mapping[int, Any],
     temporary_directory: str,
     layers: Mapping[str | None, int],
-    *,
-    masked: bool,
+    refused: Mapping[int, str],
 ) -> None:
     receiver = Receiver(channel)
     spawns: dict[int, int] = {}
@@ -178,7 +177,7 @@ def _serve(
                     _attempt(channel, request, temporary_directory)
                     continue
                 streams = receiver.take_descriptors(int(request["descriptors"]))
-                _spawn(channel, request, streams, spawns, dispositions, layers, masked)
+                _spawn(channel, request, streams, spawns, dispositions, layers, refused)
 
 
 def _attempt(channel: socket.socket, request: Message, temporary_directory: str) -> None:
@@ -216,7 +215,7 @@ def _spawn(
     spawns: dict[int, int],
     dispositions: Mapping[int, Any],
     layers: Mapping[str | None, int],
-    masked: bool,
+    refused: Mapping[int, str],
 ) -> None:
     """Fork one program. It waits for a byte until the supervisor has been told its pid, so that its first question
     never comes from a stranger."""
@@ -229,7 +228,7 @@ def _spawn(
     if pid == 0:
         os.close(writer)
         os.read(reader, 1)
-        _execute(request, streams, dispositions, layers, masked)
+        _execute(request, streams, dispositions, layers, refused)
     os.close(reader)
     if pid > 0:
         spawns[pid] = request["id"]
@@ -254,7 +253,7 @@ def _execute(
     streams: tuple[int, ...],
     dispositions: Mapping[int, Any],
     layers: Mapping[str | None, int],
-    masked: bool,
+    refused: Mapping[int, str],
 ) -> None:
     """Become the program; exit as a shell does, 126 or 127, when that fails. Never returns.
 
@@ -269,8 +268,7 @@ def _execute(
             os.setsid()
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
-        if masked:
-            _refuse_directories()
+        _check_streams(refused)
         os.chdir(request["directory"])
         if layers:
             apply.restrict_to_phase(layers[request["phase"]])
@@ -310,14 +308,23 @@ def _become(program: str, arguments: list[str], environment: Mapping[str, str]) 
     os.execve(_SHELL, [_SHELL, program, *arguments[1:]], environment)
 
 
-def _refuse_directories() -> None:
-    """A directory that was opened outside leads beneath the mounts that cover secrets in here."""
-    for number in (0, 1, 2):
+def _refused_streams(plan: Plan, covers: tuple[Cover, ...]) -> dict[int, str]:
+    """The kinds of file that no standard stream may be where mounts are a wall: it was opened outside of them."""
+    if plan.view:
+        # Opened anew by its /proc/self/fd it has all the rights that the user has.
+        again = "was opened outside the session's view, where it could be opened again for more: put `cat` between"
+        return {stat.S_IFDIR: again, stat.S_IFREG: again, stat.S_IFBLK: again}
+    return {stat.S_IFDIR: "is a directory, which leads beneath the session's masks"} if covers else {}
+
+
+def _check_streams(refused: Mapping[int, str]) -> None:
+    for number in (0, 1, 2) if refused else ():
         try:
-            if stat.S_ISDIR(os.fstat(number).st_mode):
-                raise RuntimeError(f"descriptor {number} is a directory, which leads beneath the session's masks")
+            reason = refused.get(stat.S_IFMT(os.fstat(number).st_mode))
         except OSError:
             continue  # closed
+        if reason is not None:
+            raise RuntimeError(f"descriptor {number} {reason}")
 
 
 def _find_program(name: str, path: str) -> str | None:

@@ -9,12 +9,13 @@ import ctypes
 import os
 import struct
 
-from remit.kernel.libc import libc_call, system_call
+from remit.kernel.libc import MACHINE, libc_call, system_call
 
 _SYS_OPEN_TREE = 428
 _SYS_MOVE_MOUNT = 429
 _SYS_OPENAT2 = 437
 _SYS_MOUNT_SETATTR = 442
+_SYS_PIVOT_ROOT = 155 if MACHINE == "x86_64" else 41
 _AT_FDCWD = -100
 _AT_EMPTY_PATH = 0x1000
 _AT_RECURSIVE = 0x8000
@@ -22,9 +23,9 @@ _OPEN_TREE_CLONE = 1
 _OPEN_TREE_CLOEXEC = os.O_CLOEXEC
 _MOVE_MOUNT_F_EMPTY_PATH = 0x04
 _MOVE_MOUNT_T_EMPTY_PATH = 0x40
-_MOUNT_ATTR_RDONLY = 1
+READ_ONLY, NO_SETUID, NO_DEVICES, NO_PROGRAMS = 1, 2, 4, 8  # MOUNT_ATTR_*
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 19
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE, _MS_SLAVE = 2, 4, 8, 1 << 14, 1 << 18, 1 << 19
 _MNT_DETACH = 2
 # O_PATH differs on no architecture remit runs on, but Python has it only as a name of os.
 _PATH_ONLY = os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -41,6 +42,25 @@ def open_exactly(path: str) -> int:
 def receive_mounts_only() -> None:
     """What is mounted outside later still appears here; what is mounted here stays here."""
     _mount("none", "/", None, _MS_REC | _MS_SLAVE, None)
+
+
+def keep_mounts_apart() -> None:
+    """What is mounted outside later does not appear here, nor the other way round."""
+    _mount("none", "/", None, _MS_REC | _MS_PRIVATE, None)
+
+
+def mount_root(directory: str) -> None:
+    """A file system in memory over `directory`, for a root that holds nothing but names."""
+    _mount("remit", directory, "tmpfs", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, "mode=0755,size=16m,nr_inodes=16k")
+
+
+def change_root(directory: str) -> None:
+    """Make the file system mounted at `directory` the root of this mount namespace, and detach the old one."""
+    os.chdir(directory)
+    # The old root comes to lie on the new one, and is what the working directory then names (pivot_root(2)).
+    system_call(_SYS_PIVOT_ROOT, _here(), _here(), what=f"pivot_root {directory}")
+    detach(".")
+    os.chdir("/")
 
 
 def mount_scratch(directory: str) -> None:
@@ -63,20 +83,25 @@ def detach(path: str) -> None:
     libc_call("umount2", ctypes.c_char_p(os.fsencode(path)), _MNT_DETACH, what=f"umount2 {path}")
 
 
-def copy_tree(source: int, *, read_only: bool) -> int:
+def copy_tree(source: int, *, attributes: int = 0) -> int:
     """What `source` names, with everything mounted beneath it, as a mount that hangs nowhere yet."""
     flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_EMPTY_PATH | _AT_RECURSIVE
     tree = system_call(_SYS_OPEN_TREE, source, _empty(), flags, what="open_tree")
-    if read_only:
-        attributes = struct.pack("=QQQQ", _MOUNT_ATTR_RDONLY, 0, 0, 0)
-        structure = ctypes.create_string_buffer(attributes, len(attributes))
-        flags = _AT_EMPTY_PATH | _AT_RECURSIVE
+    if attributes:
         try:
-            system_call(_SYS_MOUNT_SETATTR, tree, _empty(), flags, structure, len(attributes), what="mount_setattr")
+            restrict(tree, attributes, beneath=True)
         except OSError:
             os.close(tree)
             raise
     return tree
+
+
+def restrict(mount: int, attributes: int, *, beneath: bool) -> None:
+    """Set attributes (READ_ONLY, …) of the mount whose root `mount` names, and of all that is mounted beneath it."""
+    packed = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    structure = ctypes.create_string_buffer(packed, len(packed))
+    flags = _AT_EMPTY_PATH | (_AT_RECURSIVE if beneath else 0)
+    system_call(_SYS_MOUNT_SETATTR, mount, _empty(), flags, structure, len(packed), what="mount_setattr")
 
 
 def hang(tree: int, target: int) -> None:
@@ -87,6 +112,10 @@ def hang(tree: int, target: int) -> None:
 
 def _empty() -> ctypes.Array[ctypes.c_char]:
     return ctypes.create_string_buffer(b"")
+
+
+def _here() -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(b".")
 
 
 def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None) -> None:

@@ -9,6 +9,7 @@ import struct
 from remit.kernel.libc import SYS_OPENAT2, system_call
 
 # openat2(2): how a path may be resolved (include/uapi/linux/openat2.h).
+RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 RESOLVE_IN_ROOT = 0x10
@@ -39,6 +40,19 @@ def open_path(path: str, directory: int | None, *, no_follow: bool = False, reso
 def path_of(descriptor: int) -> str:
     """The path of a descriptor of our own. Raises OSError with ENAMETOOLONG when it is longer than a page."""
     return os.readlink(f"/proc/self/fd/{descriptor}")
+
+
+def mount_of(descriptor: int) -> str:
+    """The number of the mount that a descriptor of our own leads to, as mountinfo gives it (proc_pid_mountinfo(5))."""
+    with open(f"/proc/self/fdinfo/{descriptor}", encoding="ascii") as lines:
+        return next((line.split()[1] for line in lines if line.startswith("mnt_id:")), "")
+
+
+def is_mounted_here(descriptor: int) -> bool:
+    """Whether a descriptor of our own leads into our own mount namespace."""
+    number = mount_of(descriptor).encode("ascii")
+    with open("/proc/self/mountinfo", "rb") as lines:
+        return any(line.partition(b" ")[0] == number for line in lines)
 
 
 def is_inside(path: str, tree: str) -> bool:

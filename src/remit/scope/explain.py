@@ -17,6 +17,7 @@ _WHEN_FULL = {
     "mark": "it goes on; what is lost is counted, and its steps are unknown  (evidence.when-full)",
 }
 
+IN_A_VIEW = "files outside the grants are not there, and what may only be read lies on read-only mounts"
 WALLS = {
     "files": "files outside the grants cannot be opened, run, renamed or removed (Landlock)",
     "masks": "secrets and protected paths inside granted trees are covered by mounts of the session's own",
@@ -180,7 +181,8 @@ def _presets(plan: Plan) -> Iterator[str]:
 def _walls(plan: Plan) -> Iterator[str]:
     for wall in plan.walls:
         strength = wall.strength if wall.held else "not held"
-        yield f"{strength:<10} {wall.name}: {WALLS[wall.name]}"
+        text = IN_A_VIEW if plan.view and wall.name == "files" else WALLS[wall.name]
+        yield f"{strength:<10} {wall.name}: {text}"
 
 
 def _gaps(plan: Plan) -> Iterator[str]:

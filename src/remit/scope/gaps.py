@@ -52,8 +52,15 @@ GAPS: dict[str, GapKind] = {
     ),
     "proc-writable": GapKind(
         WALL,
-        "nested-sandbox: userns lets /proc be written, which Landlock cannot narrow to a process's own identity maps: "
-        "other processes of this user can be made likelier to be ended when memory runs out",
+        "nested-sandbox: userns and mount let /proc be written, which no wall can narrow to a process's own identity"
+        " maps: other processes of this user can be made likelier to be ended when memory runs out",
+        "write nested-sandbox: refuse and switch the program's own sandbox off, or accept the gap by name",
+    ),
+    "files-by-mounts": GapKind(
+        WALL,
+        "nested-sandbox: mount walls files by mounts, not by Landlock: pipes where only reading is granted can be"
+        " written to, ioctl on devices is not stopped, a file that an outsider opens and hands over is not kept to the"
+        " grants, and programs inside may use all of the kernel's code for mounts",
         "write nested-sandbox: refuse and switch the program's own sandbox off, or accept the gap by name",
     ),
     "terminals-shared": GapKind(

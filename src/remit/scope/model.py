@@ -312,7 +312,7 @@ class Scope(_Strict):
     claims: list[Literal["socket"]] = Field(
         default=[], description="ways in which programs inside may say what their steps are; never more than likely"
     )
-    nested_sandbox: Annotated[Literal["refuse", "userns"], _later(("mount",))] = Field(
+    nested_sandbox: Literal["refuse", "userns", "mount"] = Field(
         default="refuse", alias="nested-sandbox", description="programs that bring a sandbox of their own"
     )
     otherwise: Annotated[Literal["deny", "record"], _later(("ask",))] = Field(

@@ -16,6 +16,7 @@ from remit.supervisor.processes import Process
 
 # clone(2), unshare(2): every namespace flag, and CLONE_PARENT, which would give the child another parent than its own.
 CLONE_NEW = 0x02000000 | 0x00020000 | 0x04000000 | 0x08000000 | 0x10000000 | 0x20000000 | 0x40000000 | 0x00000080
+CLONE_NEWCGROUP = 0x02000000
 CLONE_PARENT, CLONE_THREAD, CLONE_FILES = 0x00008000, 0x00010000, 0x00000400
 _LOW = 0xFFFFFFFF
 _PR_SET_DUMPABLE = 4
@@ -32,7 +33,7 @@ def create_process(desk: Desk, process: Process, question: Question, name: str) 
     """fork, vfork, and clone that makes a process: allowed within processes.at-most and without namespaces."""
     flags = question.arguments[0] & _LOW if name == "clone" else signal.SIGCHLD
     # 0x80 is CLONE_NEWTIME only for unshare and clone3; here it is the exit signal.
-    if flags & (CLONE_NEW & ~0x80) and not nested.allows_namespaces(desk.plan.scope):
+    if not _may_have_namespaces(desk, flags & (CLONE_NEW & ~0x80)):
         return _refuse_sandbox(desk, process, question, name)
     if flags & CLONE_THREAD and not flags & (CLONE_FILES | CLONE_PARENT):
         return record_refusal(desk, "privilege", process, name, question, errno.EPERM, _DESCRIPTORS_CLAUSE)
@@ -81,7 +82,7 @@ def set_process_option(desk: Desk, process: Process, question: Question, name: s
 
 def leave_namespaces(desk: Desk, process: Process, question: Question, name: str) -> Answer:
     """unshare: fine for what a process shares with its threads; namespaces only where the scope lets them be."""
-    if question.arguments[0] & CLONE_NEW and not nested.allows_namespaces(desk.plan.scope):
+    if not _may_have_namespaces(desk, question.arguments[0] & CLONE_NEW):
         return _refuse_sandbox(desk, process, question, name)
     if question.arguments[0] & CLONE_FILES:
         return split_descriptors(desk, process, question, name)
@@ -103,6 +104,22 @@ def change_root(desk: Desk, process: Process, question: Question, name: str) -> 
     if nested.allows_namespaces(desk.plan.scope):
         return Proceed()
     return refuse(desk, process, question, name)
+
+
+def mount(desk: Desk, process: Process, question: Question, name: str) -> Answer:
+    """All that changes mounts: a sandbox puts its own root together. It needs a user namespace made inside, and there
+    the kernel lets nothing be lifted, moved or loosened that came from the session's view."""
+    if nested.allows_mounts(desk.plan.scope):
+        return Proceed()
+    return refuse(desk, process, question, name)
+
+
+def _may_have_namespaces(desk: Desk, flags: int) -> bool:
+    """Whoever has a cgroup namespace and may mount can mount the cgroups that it begins at, and rule the session."""
+    if not flags:
+        return True
+    scope = desk.plan.scope
+    return nested.allows_namespaces(scope) and not (flags & CLONE_NEWCGROUP and nested.allows_mounts(scope))
 
 
 def _refuse_sandbox(desk: Desk, process: Process, question: Question, name: str, error: int = errno.EPERM) -> Answer:
@@ -139,6 +156,11 @@ def refuse(desk: Desk, process: Process, question: Question, name: str) -> Answe
     return record_refusal(desk, "privilege", process, name, question, error, _CALL_CLAUSE)
 
 
+_MOUNT_CALLS = (
+    *("mount", "umount2", "pivot_root", "fsopen", "fsconfig", "fsmount", "fspick", "move_mount"),
+    *("open_tree", "open_tree_attr", "mount_setattr"),
+)
+
 Handler = Callable[[Desk, Process, Question, str], Answer]
 
 HANDLERS: dict[str, Handler] = {
@@ -149,6 +171,7 @@ HANDLERS: dict[str, Handler] = {
     "prctl": set_process_option,
     "unshare": leave_namespaces,
     "chroot": change_root,
+    **dict.fromkeys(_MOUNT_CALLS, mount),
     "close_range": split_descriptors,
     **dict.fromkeys(
         (

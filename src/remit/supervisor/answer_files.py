@@ -9,20 +9,24 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from typing import Any
 
 from remit.kernel import paths, proc
 from remit.kernel.seccomp import Question
 from remit.plain import Data
+from remit.supervisor import views
 from remit.supervisor.answers import Answer, Desk, Fail, Proceed
 from remit.supervisor.observing import uncovered_write
 from remit.supervisor.processes import Process
+from remit.supervisor.views import NAMELESS
 
 OPENS = ("open", "openat", "openat2", "creat")
 AT_FDCWD = -100 & 0xFFFFFFFF
 LOW = 0xFFFFFFFF
+_IN_VIEW = paths.RESOLVE_IN_ROOT | paths.RESOLVE_NO_MAGICLINKS
+_STOPPED = (errno.EXDEV, errno.ELOOP)
 _LINKS_MAX = 40  # as the kernel's own (path_resolution(7))
-NAMELESS = "…/"  # begins what is known of a path that is longer than the kernel can tell
 _ACCESS_MODE = 3
 WRITING = _ACCESS_MODE | os.O_CREAT | os.O_TRUNC
 # Written by every shell and saying nothing about what a task does.
@@ -70,6 +74,9 @@ def open_for_writing(desk: Desk, process: Process, question: Question, opened: O
     directory, asked, flags, how = opened
     place = locate(question.pid, directory, asked, flags, how)
     path = place.path
+    if _is_hidden(desk, process, question.pid, place, flags):
+        _record(desk, "open", process, asked, place, flags, 0, denied=errno.ENOENT)
+        return Proceed()
     if path.startswith(GPU_DEVICES):
         _record_device(desk, process, asked, place, flags)
     elif path not in PLAIN_DEVICES and not path.startswith(("/dev/pts/", "pipe:", "socket:")):
@@ -92,6 +99,10 @@ def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -
     confined = how & (paths.RESOLVE_BENEATH | paths.RESOLVE_IN_ROOT)
     name = asked if confined else _as_seen_by(pid, asked)
     start = f"/proc/{pid}/cwd" if directory == AT_FDCWD else f"/proc/{pid}/fd/{directory}"
+    if views.applies():
+        how &= ~paths.RESOLVE_NO_MAGICLINKS  # implied where a path is confined, and of no other use here
+        if name and not confined:
+            return _locate_in_view(pid, start, name, not flags & os.O_NOFOLLOW, how & ~paths.RESOLVE_CACHED)
     if name.startswith("/") and not confined:
         # From the caller's root: it may see other mounts than we do, or have another root.
         start, name = f"/proc/{pid}/root", name.lstrip("/")
@@ -106,6 +117,26 @@ def locate(pid: int, directory: int, asked: str, flags: int = 0, how: int = 0) -
         os.close(holder)
 
 
+def _locate_in_view(pid: int, start: str, name: str, follow: bool, how: int) -> Place:
+    """As `locate`, where the session has a view: links are followed beneath the thread's root, never beneath ours."""
+    if own := re.fullmatch(rf"(/proc/{pid}/(?:cwd|root|fd/[0-9]+))/+([^/].*)", name, re.DOTALL):
+        start, name = own[1], own[2]
+    try:
+        root = paths.open_path(f"/proc/{pid}/root", None)
+    except OSError as problem:
+        return Place(NAMELESS + name.lstrip("/"), problem.errno or errno.EIO)
+    try:
+        path = name if name.startswith("/") else f"{views.place_of(start)}/{name}"
+        path = path.lstrip("/") or "."
+        place = _locate(pid, root, path, follow, how | _IN_VIEW, _LINKS_MAX)
+        # Not by the links in /proc that lead to what is open, or to a process's root: those lead where they lead.
+        return _locate(pid, root, path, follow, how, _LINKS_MAX) if place.error in _STOPPED else place
+    except OSError as problem:
+        return Place(NAMELESS + name.lstrip("/"), problem.errno or errno.EIO)
+    finally:
+        os.close(root)
+
+
 def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int) -> Place:
     try:
         # An empty name is the directory descriptor itself (AT_EMPTY_PATH); no other call that comes here takes one.
@@ -113,14 +144,14 @@ def _locate(pid: int, start: int, name: str, follow: bool, how: int, links: int)
         return Place(_name_of(pid, found, name))
     except OSError as problem:
         if problem.errno != errno.ENOENT:
-            return Place(_text(start, name), problem.errno or errno.EIO)
+            return Place(_text(pid, start, name), problem.errno or errno.EIO)
     try:
         holder, missing = _deepest(start, name.rstrip("/"), how)
     except OSError:
-        return Place(_text(start, name), errno.ENOENT)
+        return Place(_text(pid, start, name), errno.ENOENT)
     try:
         last, _, rest = missing.partition("/")
-        target = _link(last, holder) if (follow or rest) and not how and links > 0 else ""
+        target = _link(last, holder) if (follow or rest) and how in (0, _IN_VIEW) and links > 0 else ""
         if target:  # it leads to what is missing, or to what is only where the caller looks
             # On the way there this is rare, and each of them takes the whole way again.
             return _follow(pid, holder, f"{target}/{rest}" if rest else target, follow, links - (10 if rest else 1))
@@ -153,14 +184,17 @@ def _deepest(start: int, name: str, how: int) -> tuple[int, str]:
 
 def _follow(pid: int, holder: int, target: str, follow: bool, links: int) -> Place:
     """Where the target of a link in `holder` leads. An absolute one begins at the caller's root, not at ours."""
+    how = _IN_VIEW if views.applies() else 0
     if not target.startswith("/"):
-        return _locate(pid, holder, target, follow, 0, links)
+        if not how:
+            return _locate(pid, holder, target, follow, 0, links)
+        target = f"{paths.path_of(holder).rstrip('/')}/{target}"
     try:
         root = paths.open_path(f"/proc/{pid}/root", None)
     except OSError as problem:
         return Place(target, problem.errno or errno.EIO)
     try:
-        return _locate(pid, root, _as_seen_by(pid, target).lstrip("/"), follow, 0, links)
+        return _locate(pid, root, _as_seen_by(pid, target).lstrip("/"), follow, how, links)
     finally:
         os.close(root)
 
@@ -223,18 +257,22 @@ def _as_seen_by(pid: int, asked: str) -> str:
 def _name_of(pid: int, descriptor: int, asked: str) -> str:
     """The path of a descriptor, which is closed here."""
     try:
-        found = paths.path_of(descriptor)
+        found = views.own_name(pid, descriptor)
     except OSError:
-        return NAMELESS + asked
+        found = None
     finally:
         os.close(descriptor)
+    if found is None:
+        return NAMELESS + asked.lstrip("/")
     # A symbolic link to /proc/self led to us instead of the caller, unless it was us who was asked for.
     own, meant = f"/proc/{os.getpid()}/", str(os.getpid()) in asked.split("/")
     return f"/proc/{pid}/{found[len(own) :]}" if found.startswith(own) and not meant else found
 
 
-def _text(start: int, name: str) -> str:
+def _text(pid: int, start: int, name: str) -> str:
     """A path that leads nowhere, as it reads."""
+    if views.is_foreign(pid):
+        return NAMELESS + name.lstrip("/")
     if name.startswith("/"):
         return name
     try:
@@ -270,27 +308,37 @@ def _record_open(desk: Desk, process: Process, asked: str, place: Place, flags: 
     if (place.error == errno.ENOENT and not (makes and place.room)) or (place.error == errno.EACCES and not makes):
         return  # nothing there to write to: a search, not an act
     routine = granted(desk, process, place.path, "write") is None and is_routine(process.pid, place.path)
-    more = {"routine": True} if routine else {}
+    more: dict[str, Any] = {"routine": True} if routine else {}
     if place.error == errno.ENOENT:
         more["new"] = True
     _record(desk, "open", process, asked, place, flags, 0 if place.error == errno.ENOENT else place.error, **more)
 
 
 def _record_device(desk: Desk, process: Process, asked: str, place: Place, flags: int) -> None:
-    more = {"class": "gpu", "absent": place.error != 0}
+    more: dict[str, Any] = {"class": "gpu", "absent": place.error != 0}
     _record(desk, "device", process, asked, place, flags, place.error, **more)
 
 
 def _record(
-    desk: Desk, kind: str, process: Process, asked: str, place: Place, flags: int, error: int, **more: Any
+    desk: Desk,
+    kind: str,
+    process: Process,
+    asked: str,
+    place: Place,
+    flags: int,
+    error: int,
+    denied: int = 0,
+    **more: Any,
 ) -> None:
+    """`denied`: what the kernel says where no grant covers it, if that is not what Landlock says."""
     clause = granted(desk, process, place.path, "write")
     mask = masked(desk, place.path, "write")
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
     lacking = mask or ("devices.gpu" if kind == "device" else "files.write")
     outcome: dict[str, Any] = {"errno": error, "refused": False, "wall": "", "clause": clause or lacking}
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
-    if clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS):
+    walled = not (desk.plan.view and not denied and _is_pipe(place.path))
+    if clause is None and error in (0, errno.EACCES) and not place.path.startswith(NAMELESS) and walled:
         if mask is not None:
             denied = errno.EROFS if mask == "files.protect" else errno.EACCES
             outcome |= {"errno": denied, "refused": True, "wall": "masks"}
@@ -298,6 +346,8 @@ def _record(
             outcome = outsider_refused()
         else:
             outcome = uncovered_write(desk.plan, place.path, lacking, new_name=place.error == errno.ENOENT)
+            if desk.plan.view:
+                outcome["errno"] = denied or errno.EROFS
     desk.record(
         kind,
         process=process.identity,
@@ -308,6 +358,22 @@ def _record(
         predicted=True,
         **more,
     )
+
+
+def _is_pipe(path: str) -> bool:
+    """Whether a file is one that a read-only mount lets be written to."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _is_hidden(desk: Desk, process: Process, thread: int, place: Place, flags: int) -> bool:
+    """Whether a write is stopped by no more than this: that the session's view does not have the place."""
+    if not desk.plan.view or place.error != errno.ENOENT or place.room:
+        return False
+    path = (place.path.rpartition("/")[0] or "/") if flags & os.O_CREAT else place.path
+    return views.is_hidden(thread, path) and granted(desk, process, place.path, "write") is None
 
 
 def outsider_refused() -> dict[str, Any]:

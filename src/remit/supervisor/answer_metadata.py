@@ -20,6 +20,7 @@ from remit.kernel.paths import is_inside
 from remit.kernel.seccomp import Question
 from remit.plain import Data
 from remit.protocol import Message
+from remit.supervisor import views
 from remit.supervisor.answer_files import AT_FDCWD, LOW, granted, locate, masked
 from remit.supervisor.answers import Answer, Desk, Fail, Later
 from remit.supervisor.deputies import DeputyClient
@@ -101,6 +102,8 @@ class Metadata:
         if follow and (own := re.fullmatch(_OWN_DESCRIPTOR, asked)):
             return self._by_descriptor(process, question, call.change, int(own[1]), request, errno.ENOENT)
         directory = AT_FDCWD if call.directory is None else question.arguments[call.directory] & LOW
+        if views.is_foreign(question.pid):
+            return self._by_foreign_path(process, question, directory, asked, follow, request)
         place = locate(question.pid, directory, asked, 0 if follow else os.O_NOFOLLOW)
         if place.error:
             return Fail(place.error)
@@ -108,6 +111,17 @@ class Metadata:
         if refusal is not None:
             return refusal
         return self._delegate(process, question, {**request, "path": place.path, "follow": follow})
+
+    def _by_foreign_path(
+        self, process: Process, question: Question, directory: int, asked: str, follow: bool, request: Message
+    ) -> Answer:
+        """What a path means where its caller has mounts of its own: opened once, as the kernel would for the caller."""
+        start = f"/proc/{question.pid}/cwd" if directory == AT_FDCWD else f"/proc/{question.pid}/fd/{directory}"
+        try:
+            file = views.open_foreign(question.pid, start, asked, no_follow=not follow)
+        except OSError as problem:
+            return Fail(problem.errno or errno.EIO)
+        return self._on_file(process, question, request["change"], file, request)
 
     def _by_descriptor(
         self,
@@ -122,11 +136,21 @@ class Metadata:
             file = paths.open_path(f"/proc/{question.pid}/fd/{number & LOW}", None)
         except FileNotFoundError:
             return Fail(missing)
+        return self._on_file(process, question, change, file, request)
+
+    def _on_file(self, process: Process, question: Question, change: str, file: int, request: Message) -> Answer:
+        """Judge by the name of a file that is open, and have it done to that file. It is closed here, or handed on."""
         try:
-            path = paths.path_of(file)
-            # What has no name, or none any more, is the agent's own: it can have it only from itself.
-            nameless = not path.startswith("/") or os.fstat(file).st_nlink == 0
-            refusal = None if nameless else self._judge(process, question, change, path)
+            if self._desk.plan.view:
+                path, nameless = self._name_in_view(question.pid, file)
+            else:
+                path = paths.path_of(file)
+                # What has no name, or none any more, is the agent's own: it can have it only from itself.
+                nameless = not path.startswith("/") or os.fstat(file).st_nlink == 0
+            if nameless:
+                refusal = None if self._is_valid(question) else Fail(errno.ESRCH)
+            else:
+                refusal = self._judge(process, question, change, path)
         except BaseException:
             os.close(file)
             raise
@@ -134,6 +158,14 @@ class Metadata:
             os.close(file)
             return refusal
         return self._delegate(process, question, request, file)
+
+    @staticmethod
+    def _name_in_view(thread: int, file: int) -> tuple[str, bool]:
+        """Its name, and whether it is the agent's own for want of one. A mount made inside may be called anything."""
+        path = views.own_name(thread, file)
+        if path is None:
+            return views.NAMELESS, views.is_own(thread, file) or os.fstat(file).st_nlink == 0
+        return path, not path.startswith("/")
 
     def _judge(self, process: Process, question: Question, change: str, path: str) -> Fail | None:
         if not self._is_valid(question):

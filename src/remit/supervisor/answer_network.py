@@ -17,6 +17,7 @@ from remit.kernel import proc, tcp_table
 from remit.kernel.closing import close_promptly
 from remit.kernel.seccomp import Question
 from remit.protocol import Message
+from remit.supervisor import views
 from remit.supervisor.addresses import SOCKADDR_MAX, Address, decode
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answer_sends import SendAnswers
@@ -237,12 +238,18 @@ class NetworkAnswers:
         taken: Taken | None = None,
         observed: bool = False,
     ) -> Answer:
+        if address.path is not None and views.is_foreign(question.pid):
+            if operation == "connect" and not resolve(question.pid, _AT_FDCWD, address.path)[1]:
+                self._record("connect", process, address, errno.ENOENT, False, "", clause)
+                return Fail(errno.ENOENT)
+            more = {"operation": operation} if operation == "bind" else {}
+            return self._refuse(operation, process, address, views.CLAUSE, **more)
         descriptors = [(taken or Taken(process, question, self._made)).hand_over()]
         made = os.fstat(descriptors[0]).st_ino
         request: Message = {"do": operation, "address": raw.hex()}
         try:
             if address.path is not None:
-                request["path"] = address.path
+                request |= {"path": address.path, "here": self._desk.plan.view}
                 directory = f"/proc/{question.pid}/cwd"
                 descriptors.append(os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC))
                 if operation == "bind":
@@ -346,8 +353,11 @@ class NetworkAnswers:
         if address.family != "unix":
             return ""
         if kind == "connect":
+            if address.path is not None and error == errno.ENOENT:
+                place, _ = resolve(question.pid, _AT_FDCWD, address.path)
+                return "unix-sockets" if views.is_hidden(question.pid, place) else ""
             return "abstract-sockets" if error == errno.EPERM and address.path is None else ""
-        if error != errno.EACCES or address.path is None:
+        if error not in (errno.EACCES, errno.EROFS) or address.path is None:
             return ""
         place, _ = resolve(question.pid, _AT_FDCWD, address.path)
         return "files" if granted(self._desk, process, place, "write") is None else ""

@@ -14,9 +14,9 @@ from typing import Any
 from remit.kernel.paths import is_inside
 from remit.kernel.seccomp import Question
 from remit.plan import PathGrant
+from remit.supervisor import views
 from remit.supervisor.answer_files import (
     GPU_DEVICES,
-    NAMELESS,
     PLAIN_DEVICES,
     WRITING,
     Opened,
@@ -33,6 +33,7 @@ from remit.supervisor.observing import OWN_CLAUSE, uncovered
 from remit.supervisor.paths import PathTable
 from remit.supervisor.processes import Process
 from remit.supervisor.seen import Seen
+from remit.supervisor.views import NAMELESS
 
 _QUIET_MAX = 16384
 
@@ -72,6 +73,11 @@ class Reads:
         asked, flags = opened.path, opened.flags
         place = locate(pid, opened.directory, asked, flags, opened.how)
         self._remember(opened, place.path)
+        if place.error == errno.ENOENT and views.is_hidden(pid, place.path):
+            lacking = {**self._lacking(place.path), "errno": errno.ENOENT}
+            if granted(self._desk, process, place.path, "read") is None:
+                self._record(process, asked, place.path, flags, lacking)
+            return
         if place.error not in (0, errno.EACCES) or place.path.startswith(NAMELESS):
             # Nothing there to read: a search, not an act. Compilers and linkers search the same places for ever.
             return

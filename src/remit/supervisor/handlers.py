@@ -10,7 +10,7 @@ from collections.abc import Callable
 from remit.boundary.launch import Boundary
 from remit.kernel.seccomp import Question
 from remit.plain import Data
-from remit.supervisor import answer_calls, answer_files, answer_owners
+from remit.supervisor import answer_calls, answer_files, answer_owners, views
 from remit.supervisor.answer_calls import Handler
 from remit.supervisor.answer_metadata import NAMES as METADATA
 from remit.supervisor.answer_metadata import Metadata
@@ -41,6 +41,8 @@ def answering(
     desk: Desk, questions: Questions, deputy: DeputyClient, boundary: Boundary, seen: Seen, made: MadeSockets | None
 ) -> Answering:
     """Everybody who answers. `made`: sockets that are made for the agent, where they cannot be taken from it."""
+    if desk.plan.view:
+        views.has_view(boundary.namespaces[1])
     sends = SendAnswers(desk, deputy, questions.give, questions.is_valid, made)
     network = NetworkAnswers(desk, deputy, sends, questions.respond, made)
     stops = ExecStops(desk, questions.proceed, questions.is_valid, boundary.killable)

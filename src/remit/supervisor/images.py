@@ -17,6 +17,7 @@ from collections.abc import Callable
 from remit.kernel import pidfd, proc, ptrace
 from remit.kernel.seccomp import Question
 from remit.plain import Data
+from remit.supervisor import views
 from remit.supervisor.answer_files import granted, resolve
 from remit.supervisor.answers import Answer, Desk, Fail, Later, Proceed
 from remit.supervisor.processes import Process, Spawned
@@ -186,15 +187,16 @@ class ExecStops:
         pid = process.pid
         image, device, inode, truncated, directory, clause = "", 0, 0, False, "", ""
         try:
-            image = proc.read_link(f"/proc/{pid}/exe")
+            link = proc.read_link(f"/proc/{pid}/exe")
+            image = views.name_of(pid, f"/proc/{pid}/exe")
             found = os.stat(f"/proc/{pid}/exe")
             device, inode = found.st_dev, found.st_ino
             if arguments is None:
                 arguments, truncated = proc.command_line(pid)
             directory = _directory(pid)
-            if image.startswith("/memfd:"):
+            if link.startswith("/memfd:"):
                 clause = "a program must be a file that the scope lets run, not memory"
-            elif _is_loader(image, found):
+            elif _is_loader(image, found, any_name=views.is_foreign(pid)):
                 clause = _LOADER_CLAUSE
         except ProcessLookupError:
             return
@@ -234,6 +236,7 @@ class ExecStops:
             path, found = resolve(pending.thread, pending.directory, asked)
         except OSError:
             return  # the path was not readable, which is why the call failed
+        found = found or views.is_hidden(pending.thread, path)
         if not found or granted(self._desk, pending.process, path, "execute") is not None or self._desk.plan.observe:
             return
         self._record(pending.process, path, 0, 0, [], False, "", False, errno.EACCES, "files.execute")
@@ -288,7 +291,11 @@ class _Program(Data):
 def _directory(pid: int) -> str:
     """Where a process works, or nothing when that is deeper than the kernel can tell."""
     try:
-        return proc.read_link(f"/proc/{pid}/cwd")
+        return views.name_of(pid, f"/proc/{pid}/cwd")
+    except ProcessLookupError:
+        raise
+    except FileNotFoundError:
+        raise ProcessLookupError(errno.ESRCH, "it is gone") from None
     except OSError as problem:
         if problem.errno != errno.ENAMETOOLONG:
             raise
@@ -310,14 +317,14 @@ def _find_program(asked: Spawned) -> _Program | None:
     return None
 
 
-def _is_loader(path: str, file: os.stat_result) -> bool:
+def _is_loader(path: str, file: os.stat_result, *, any_name: bool = False) -> bool:
     """Whether this is a dynamic loader of this machine, each of which runs any file as its argument.
 
     Looking for them all takes long. It is put off until a program has such a name, or a library's (musl's loader is
     its libc.so, and `ld-musl-*.so.1` a link to it), or may have it beside its own.
     """
     name = path.rpartition("/")[2]
-    suspect = name.startswith("ld-") or ".so" in name or file.st_nlink > 1
+    suspect = any_name or name.startswith("ld-") or ".so" in name or file.st_nlink > 1
     return suspect and (file.st_dev, file.st_ino) in _loaders()
 
 

@@ -10,7 +10,7 @@ import os
 from remit.kernel import proc
 from remit.supervisor.processes import Process
 
-REFUSE, USERNS = "refuse", "userns"
+REFUSE, USERNS, MOUNT = "refuse", "userns", "mount"
 
 # The switch of each that leaves its own sandbox out, for the session has one already. By the name of its program.
 _SWITCHES = {
@@ -43,7 +43,12 @@ _SWITCHES = {
 
 def allows_namespaces(scope: dict[str, object]) -> bool:
     """Whether the scope lets programs make user namespaces, and others within them."""
-    return scope.get("nested-sandbox") == USERNS
+    return scope.get("nested-sandbox") in (USERNS, MOUNT)
+
+
+def allows_mounts(scope: dict[str, object]) -> bool:
+    """Whether they may mount there. What the session's own view holds the kernel keeps locked."""
+    return scope.get("nested-sandbox") == MOUNT
 
 
 def has_own_network(scope: dict[str, object], thread: int) -> bool:

@@ -98,9 +98,8 @@ class Proof:
         gaps = [gap.name for gap in self._plan.gaps]
         from remit.attempts import quick  # loaded long ago
 
-        return quick.judge_all(
-            self.attempts, [*boundary.attempts, *self._outcomes], self._refused, gaps, strict=self._strict
-        )
+        outcomes, view = [*boundary.attempts, *self._outcomes], self._plan.view
+        return quick.judge_all(self.attempts, outcomes, self._refused, gaps, strict=self._strict, view=view)
 
 
 def describe(attempts: Iterable[Attempt], results: Iterable[Result]) -> list[dict[str, Any]]:

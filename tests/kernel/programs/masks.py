@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import shutil
+import struct
 from collections.abc import Callable
 from typing import Any
 
@@ -130,7 +131,7 @@ def lifts(path: str) -> dict[str, int]:
         "remount": attempt(system_call, MOUNT, 0, text(path), 0, MS_BIND | MS_REMOUNT, 0),
         "open tree": attempt(system_call, OPEN_TREE, -100, text("/"), 1),
         "move mount": attempt(system_call, MOVE_MOUNT, descriptor, text(""), -100, text("/tmp"), 4),
-        "attributes": attempt(system_call, MOUNT_SETATTR, -100, text(path), 0, 0, 0),
+        "attributes": attempt(system_call, MOUNT_SETATTR, -100, text(path), 0, struct.pack("=QQQQ", 0, 1, 0, 0), 32),
         "new namespaces": attempt(system_call, UNSHARE, 0x10000000 | 0x20000),
         "chroot": attempt(os.chroot, "/"),
     }
