@@ -65,6 +65,11 @@ class Decoding:
     def whole(self) -> bool:
         return self._reader.whole and not self.unread
 
+    @property
+    def lacks(self) -> bool:
+        """Whether anything up to here could not be read."""
+        return self.unread or self._reader.unread
+
     async def feed(self, data: bytes) -> list[ToolCall]:
         """The calls that these bytes complete."""
         found: list[ToolCall] = []

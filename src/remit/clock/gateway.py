@@ -170,19 +170,19 @@ class Gateway:
         reader = Decoding(AnswerReader(language), answer.headers.get("Content-Encoding", ""))
         account = Account(self._transcript, caller, language, reader.said, status=answer.status, tools=tools)
         held: list[bytes] = []  # a body that is read as a whole: any part of it may be all that a reader needs
+        told = False
         try:
             async for piece in answer.content.iter_any():
                 account.passed(piece)
                 calls = await reader.feed(piece)
                 held.append(piece)
+                told = await self._say_unread(reader, caller, told)
                 if not reader.whole:
                     await self._deliver(request, response, account, calls, b"".join(held))
                     held.clear()
             calls = reader.finish()
             account.over = True
-            if reader.unread:
-                reason = "an answer could not be read: its tool calls, if any, begin no step"
-                await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
+            await self._say_unread(reader, caller, told)
             await self._deliver(request, response, account, calls, b"".join(held))
             await response.write_eof()
         except (ClientError, TimeoutError, OSError, RuntimeError):
@@ -195,6 +195,13 @@ class Gateway:
             if request.transport is not None:
                 request.transport.abort()
         return response
+
+    async def _say_unread(self, reader: Decoding, caller: str, told: bool) -> bool:
+        """Have it recorded, once and before it is passed on, that an answer could not be read; whether it is."""
+        if reader.lacks and not told:
+            reason = "an answer could not be read: its tool calls, if any, begin no step"
+            await self._link.ask({"do": "unread", "caller": caller, "reason": reason})
+        return told or reader.lacks
 
     async def _deliver(
         self, request: web.Request, response: web.StreamResponse, account: Account, calls: list[ToolCall], piece: bytes
