@@ -12,9 +12,10 @@ from remit.events import Declared
 
 # Ways to have bash start `victim` that its grammar does not show, and plain ones.
 TEXTS: list[str] = json.loads(Path(__file__).with_name("shell_texts.json").read_text())
+# One write for each, for two of them may run at once.
 VICTIM = """#!/bin/sh
-for word in "$@"; do printf '%s\\037' "$word"; done >> "$LOG"
-printf '\\036' >> "$LOG"
+line=$(for word in "$@"; do printf '%s\\037' "$word"; done; printf '\\036.')
+printf '%s' "${line%.}" >> "$LOG"
 """
 
 
