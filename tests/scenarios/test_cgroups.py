@@ -100,7 +100,7 @@ def test_memory_is_held_by_the_kernel_and_shared_memory_counts(outcome: Stage) -
 
 @limits_memory
 def test_memory_of_many_together_is_held(outcome: Stage) -> None:
-    each = "import time; all = b'x' * (20 << 20); time.sleep(4)"
+    each = "import signal; all = b'x' * (20 << 20); signal.pause()"
     text = f'for n in 1 2 3 4 5 6; do "{sys.executable}" -c "{each}" & done; wait'
     path = scope_file(outcome, "compute: {memory: 80MiB}\n")
     run = outcome.remit("run", "--scope", path, "--", "bash", "-c", text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 
 from remit.kernel.libc import libc_call
 from remit.plain import Data
@@ -59,7 +60,7 @@ def cgroup_mounts() -> list[CgroupMount]:
     for line in _read("/proc/self/mountinfo").decode(errors="surrogateescape").splitlines():
         if " - cgroup" in line:
             fields, _, source = line.partition(" - ")
-            root, point = (_unescape(field) for field in fields.split()[3:5])
+            root, point = (unescape_mount(field) for field in fields.split()[3:5])
             kind, _, options = source.split(" ", 2)
             mounts.append(CgroupMount(2 if kind == "cgroup2" else 1, frozenset(options.split(",")), root, point))
     return mounts
@@ -82,11 +83,9 @@ def own_cgroups(mounts: list[CgroupMount]) -> list[OwnCgroup]:
     return found
 
 
-def _unescape(field: str) -> str:
-    """A path as mountinfo has it: space, tab, newline and backslash in octal."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        field = field.replace(code, character)
-    return field
+def unescape_mount(field: str) -> str:
+    """A path of mountinfo's, where space, tab, newline and backslash stand in octal (proc_pid_mountinfo(5))."""
+    return re.sub(r"\\([0-7]{3})", lambda found: chr(int(found[1], 8)), field)
 
 
 def read_stat(pid: int) -> Stat:

@@ -333,7 +333,6 @@ def _record(
     """`denied`: what the kernel says where no grant covers it, if that is not what Landlock says."""
     clause = granted(desk, process, place.path, "write")
     mask = masked(desk, place.path, "write")
-    # Where the name cannot be told, nothing can be foretold; Landlock needs no name.
     lacking = mask or ("devices.gpu" if kind == "device" else "files.write")
     outcome: dict[str, Any] = {"errno": error, "refused": False, "wall": "", "clause": clause or lacking}
     # Where the name cannot be told, nothing can be foretold; Landlock needs no name.

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 from collections.abc import Iterator
 
-from remit.kernel import paths
+from remit.kernel import paths, proc
 from remit.plain import Data
 
 # Cited where what the deputy would do hangs on a path, which only its caller could look up.
 CLAUSE = "nested-sandbox: mount: where a program has mounts of its own, no path-named socket is bound or connected to"
 NAMELESS = "…/"  # begins what is known of a path that has no name here, or a longer one than the kernel can tell
 _MOUNTS_MAX = 4096
-_ESCAPE = r"\\([0-7]{3})"
 
 _session: list[int] = []  # the mount namespace of a session with a view, as its inode
 
@@ -135,8 +133,4 @@ def _mounts(thread: int | str) -> Iterator[tuple[str, _Mount]]:
     with open(f"/proc/{thread}/mountinfo", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
         for line in itertools.islice(lines, _MOUNTS_MAX):
             number, _, device, root, point = line.split(" ")[:5]
-            yield number, _Mount(device, _unescaped(root), _unescaped(point))
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(_ESCAPE, lambda found: chr(int(found[1], 8)), text)
+            yield number, _Mount(device, proc.unescape_mount(root), proc.unescape_mount(point))
