@@ -167,11 +167,6 @@ def test_processes_at_most_is_the_number_of_processes_alive_at_once(open_session
     assert session.do("calls.py", "fork_until_refused", 5).result == {"children": 5, "errno": 0}
 
 
-def test_whoever_was_killed_and_reaped_leaves_room_at_once(open_session: Open) -> None:
-    session = open_session("processes: {at-most: 6}\n")
-    assert session.do("calls.py", "refill", 5, 500).result == {"refused": 0}
-
-
 def test_a_process_does_to_its_own_child_what_it_likes(inside: Inside) -> None:
     attempt = inside.do("calls.py", "own_child")
     assert attempt.result == {"prlimit": 0, "affinity": 0, "priority": 0, "kill": 0}

@@ -88,38 +88,6 @@ def fork_until_refused(limit: str) -> dict[str, int]:
     return {"children": len(children), "errno": error}
 
 
-def refill(room: str, rounds: str) -> dict[str, int]:
-    """Fill the room with a child that asks, kill and reap it, and again at once, among others that never stop asking.
-
-    In how many rounds fork said no.
-    """
-
-    reader, writer = os.pipe()
-
-    def ask_on() -> int:
-        pid = os.fork()
-        while pid == 0:
-            os.close(os.open("busy", os.O_WRONLY | os.O_CREAT))
-            os.write(writer, b".")
-        os.read(reader, 1 << 16)
-        return pid
-
-    def end(pid: int) -> None:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-
-    others = [ask_on() for _ in range(int(room) - 1)]
-    refused = 0
-    for _ in range(int(rounds)):
-        try:
-            end(ask_on())
-        except OSError:
-            refused += 1
-    for pid in others:
-        end(pid)
-    return {"refused": refused}
-
-
 def own_child() -> dict[str, int]:
     """What a process may do to its own child: the benign twin of every act on a neighbour."""
     reader, writer = os.pipe()
