@@ -53,7 +53,8 @@ GAPS: dict[str, GapKind] = {
     "proc-writable": GapKind(
         WALL,
         "nested-sandbox: userns and mount let /proc be written, which no wall can narrow to a process's own identity"
-        " maps: other processes of this user can be made likelier to be ended when memory runs out",
+        " maps: what /proc lets a user set of the user's other processes can be set, such as how likely they are to be"
+        " ended when memory runs out",
         "write nested-sandbox: refuse and switch the program's own sandbox off, or accept the gap by name",
     ),
     "files-by-mounts": GapKind(
